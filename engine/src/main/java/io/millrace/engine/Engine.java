@@ -1,0 +1,22 @@
+package io.millrace.engine;
+
+/**
+ * Executes step plans. All methods but {@link #limits()} are called from one thread, the engine thread.
+ *
+ * <p>{@link #execute} throws {@link EngineException} if the step could not be computed; the engine must not be used afterwards.
+ */
+public interface Engine extends AutoCloseable {
+    EngineLimits limits();
+
+    /** Prepares what sampling of {@code sequence} needs. Called once, before its first step. */
+    void begin(Sequence sequence);
+
+    /** Releases what {@link #begin} made. Called once, after its last step; harmless for a sequence never begun. */
+    void end(Sequence sequence);
+
+    /** Runs the plan and returns its outputs, valid until the next call. */
+    StepResult execute(StepPlan plan);
+
+    @Override
+    void close();
+}

@@ -1,0 +1,40 @@
+package io.millrace.engine;
+
+/**
+ * How to load a model. Zero means "decide from model and machine".
+ *
+ * @param backend            {@code cpu} (native kernels) or {@code reference} (scalar Java, slow, the oracle)
+ * @param maxModelLen        0 = the model's own context length
+ * @param maxNumBatchedTokens 0 = default
+ * @param kvCacheDtype       {@code auto} (the weights' type), {@code float32}, {@code float16}, {@code bfloat16}
+ * @param kvCacheMemoryBytes 0 = from memoryUtilization
+ * @param memoryUtilization  share of the memory this process may use (cgroup aware) that weights, workspace and KV cache together may take
+ * @param numKvBlocks        0 = from memory; otherwise exactly so many
+ * @param threads            0 = one per available core
+ */
+public record EngineConfig(String backend, int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int blockSize, int maxLogprobs,
+        String kvCacheDtype, long kvCacheMemoryBytes, double memoryUtilization, int numKvBlocks, int threads) {
+    public static EngineConfig defaults() {
+        return new EngineConfig("cpu", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0);
+    }
+
+    public EngineConfig withBackend(String value) {
+        return new EngineConfig(value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads);
+    }
+
+    public EngineConfig withLimits(int modelLen, int numSeqs, int batchedTokens) {
+        return new EngineConfig(backend, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
+                memoryUtilization, numKvBlocks, threads);
+    }
+
+    public EngineConfig withKvCache(String dtype, int blocks) {
+        return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, dtype, kvCacheMemoryBytes,
+                memoryUtilization, blocks, threads);
+    }
+
+    public EngineConfig withThreads(int value) {
+        return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value);
+    }
+}

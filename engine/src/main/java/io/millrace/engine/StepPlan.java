@@ -1,0 +1,90 @@
+package io.millrace.engine;
+
+/**
+ * What one step computes: for each entry, the tokens {@code [firstPosition, firstPosition + numTokens)} of a sequence. Filled by the
+ * scheduler, read by the engine, reused for every step (nothing is allocated). An entry that reaches the end of its sequence's
+ * known tokens samples the next one; earlier chunks of a prompt do not.
+ */
+public final class StepPlan {
+    private final Sequence[] sequences;
+    private final int[] firstPosition;
+    private final int[] numTokens;
+    private final boolean[] scorePrompt;
+    private int size;
+    private int totalTokens;
+    private long stepId;
+
+    public StepPlan(int maxSequences) {
+        sequences = new Sequence[maxSequences];
+        firstPosition = new int[maxSequences];
+        numTokens = new int[maxSequences];
+        scorePrompt = new boolean[maxSequences];
+    }
+
+    public void clear(long newStepId) {
+        java.util.Arrays.fill(sequences, 0, size, null);
+        size = 0;
+        totalTokens = 0;
+        stepId = newStepId;
+    }
+
+    /** @param score report log-probabilities of the prompt tokens that follow the tokens of this chunk */
+    public void add(Sequence sequence, int first, int count, boolean score) {
+        sequences[size] = sequence;
+        firstPosition[size] = first;
+        numTokens[size] = count;
+        scorePrompt[size] = score;
+        size++;
+        totalTokens += count;
+    }
+
+    public long stepId() {
+        return stepId;
+    }
+
+    public int size() {
+        return size;
+    }
+
+    public boolean isEmpty() {
+        return size == 0;
+    }
+
+    public int totalTokens() {
+        return totalTokens;
+    }
+
+    public Sequence sequence(int i) {
+        return sequences[i];
+    }
+
+    public int firstPosition(int i) {
+        return firstPosition[i];
+    }
+
+    public int numTokens(int i) {
+        return numTokens[i];
+    }
+
+    public boolean scorePrompt(int i) {
+        return scorePrompt[i];
+    }
+
+    /** Whether entry {@code i} ends at its sequence's last known token, so that the next one is drawn. */
+    public boolean samples(int i) {
+        return firstPosition[i] + numTokens[i] == sequences[i].numTokens();
+    }
+
+    /**
+     * Logit rows that entry {@code i} takes: with prompt scoring one per token that has a known successor in the prompt, and one for
+     * the sampled token.
+     */
+    public int numLogitRows(int i) {
+        int rows = samples(i) ? 1 : 0;
+        if (scorePrompt[i]) {
+            int lastScored = Math.min(firstPosition[i] + numTokens[i], sequences[i].numPromptTokens() - 1);
+            rows += Math.max(0, lastScored - firstPosition[i]);
+        }
+        return rows;
+    }
+}

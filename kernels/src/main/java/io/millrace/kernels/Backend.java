@@ -1,0 +1,42 @@
+package io.millrace.kernels;
+
+import java.util.Map;
+import java.util.function.Consumer;
+
+/**
+ * One place where programs run: it owns the memory of tensors, weights and KV cache, records programs and replays them. Used by
+ * one thread at a time. {@link #close()} is idempotent and frees everything; nothing made by it may be used afterwards.
+ * Allocation happens only at start-up: {@link #run} allocates nothing, on or off heap.
+ */
+public interface Backend extends AutoCloseable {
+    /** Short stable name: {@code cpu}, {@code reference}. */
+    String name();
+
+    /** One line for people: instruction set, threads, why this one was chosen. */
+    String description();
+
+    /** The step's inputs and outputs at fixed addresses. The same object for the life of the backend. */
+    Batch batch();
+
+    /** An F32 activation buffer {@code [capacity of extent, cols]}, zeroed. */
+    Tensor activations(String name, Extent extent, long cols);
+
+    /** An F32 constant {@code [rows, cols]} copied from {@code values}: norm weights, biases, rope tables. */
+    Tensor constant(String name, long rows, long cols, float[] values);
+
+    /** Takes over a weight made of row-stacked parts of equal width and type (q|k|v, gate|up); the parts are copied or repacked. */
+    Weight weight(String name, WeightPart... parts);
+
+    KvCache kvCache(KvCacheShape shape);
+
+    Program record(Consumer<Ops> forward);
+
+    /** Runs one step of {@code program} over the present content of {@link #batch()}; returns when its outputs are there. */
+    void run(Program program);
+
+    /** Native bytes held, by kind: {@code weights}, {@code constants}, {@code activations}, {@code kv_cache}, {@code batch}. */
+    Map<String, Long> memoryBytes();
+
+    @Override
+    void close();
+}

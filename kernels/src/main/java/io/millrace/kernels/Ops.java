@@ -1,0 +1,52 @@
+package io.millrace.kernels;
+
+/**
+ * The operations a decoder model is written in. A model calls them once, under {@link Backend#record}; the calls become a
+ * {@link Program} that is replayed every step. All activations are F32 {@code [rows, cols]}; the number of rows of a step comes
+ * from the {@link Batch} (see {@link Extent}). Arguments are checked while recording, with names and shapes in the message;
+ * nothing is checked at replay.
+ *
+ * <p>Results are batch-invariant: what is computed for a row depends on that row's sequence alone, bit for bit, not on the other
+ * rows, the number of threads, or how a prompt was cut into chunks.
+ */
+public interface Ops {
+    /** {@code out[t] = table[tokenIds[t]] * scale}; table {@code [vocab, hidden]} in any float type. */
+    void embed(Weight table, float scale, Tensor out);
+
+    /** Root mean square norm (arXiv 1910.07467): {@code out = x / sqrt(mean(x^2) + eps) * weight}; weight F32 {@code [1, cols]}. */
+    void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out);
+
+    /** {@code residual += delta; out = rmsNorm(residual)}, in one pass. */
+    void addRmsNorm(Tensor residual, Tensor delta, Tensor weight, float eps, Tensor out);
+
+    /** {@code residual += delta}. */
+    void add(Tensor residual, Tensor delta);
+
+    /** {@code out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n])}; bias F32 {@code [1, outFeatures]} or null. */
+    void linear(Tensor x, Weight weight, Tensor bias, Tensor out);
+
+    /**
+     * Rotates the query and key parts of {@code qkv} {@code [T, qkvCols]} in place at each token's position, then writes keys and
+     * values of the tokens into {@code cache} at {@code (layer, blockTable[seq][position / blockSize], position % blockSize)}.
+     */
+    void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer);
+
+    /**
+     * Causal grouped-query attention of every token's query against the cached keys and values of its own sequence, positions
+     * {@code [0, position]}, with an online softmax (arXiv 1805.02867); {@code out} is {@code [T, queryCols]}. Prefill chunks and
+     * decodes of different sequences are mixed freely in one call.
+     */
+    void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out);
+
+    /** {@code out = silu(gate) * up}; {@code gateUp} is {@code [T, 2 * cols]} with the gate half first (arXiv 2002.05202). */
+    void swiglu(Tensor gateUp, Tensor out);
+
+    /** {@code out[r] = x[logitRows[r]]}: picks the tokens whose logits are wanted. out has extent {@link Extent#LOGIT_ROWS}. */
+    void gatherLogitRows(Tensor x, Tensor out);
+
+    /**
+     * For every logit row: log-softmax statistics of the raw logits, then bias, suppression, penalties, temperature, min-p,
+     * top-k, top-p and a seeded draw, as {@link SamplingRows} says. May overwrite {@code logits} {@code [L, vocab]}.
+     */
+    void sample(Tensor logits);
+}

@@ -1,0 +1,13 @@
+package io.millrace.scheduler;
+
+/** Why a request ended. */
+public enum FinishReason {
+    /** An end-of-sequence or stop token was produced. */
+    STOP,
+    /** max_tokens or the context length was reached. */
+    LENGTH,
+    /** The client went away or asked for it. */
+    ABORT,
+    /** The engine failed. */
+    ERROR
+}

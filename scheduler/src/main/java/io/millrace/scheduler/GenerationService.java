@@ -1,0 +1,36 @@
+package io.millrace.scheduler;
+
+import io.millrace.engine.EngineLimits;
+import java.time.Duration;
+import java.util.List;
+
+/** What the server sees of scheduler and engine. Thread-safe; implemented by {@code EngineLoop}. */
+public interface GenerationService extends AutoCloseable {
+    /** @throws RejectedException if the request is not admitted */
+    RequestHandle submit(GenerationRequest request);
+
+    /** All or none: choices of one HTTP request. */
+    List<RequestHandle> submitAll(List<GenerationRequest> requests);
+
+    EngineLimits limits();
+
+    /** A snapshot for health, dashboard and load reports. */
+    Status status();
+
+    /** Refuses new requests, lets running ones finish for at most {@code grace}, ends the rest, stops the engine thread. */
+    void shutdown(Duration grace);
+
+    @Override
+    default void close() {
+        shutdown(Duration.ZERO);
+    }
+
+    /**
+     * @param alive             false once the engine failed or was shut down
+     * @param accepting         false while draining
+     * @param numSteps          steps executed since start: grows while there is work
+     * @param stalledNanos      how long there has been work without a finished step; 0 when idle
+     */
+    record Status(boolean alive, boolean accepting, int numRunning, int numWaiting, int numFreeBlocks, int numBlocks, long numSteps,
+            long stalledNanos, long numPreemptions, String failure) {}
+}

@@ -1,0 +1,27 @@
+package io.millrace.scheduler;
+
+/** A request was not admitted. */
+public final class RejectedException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    /** What kind of refusal: the server maps them to 429, 400, 503. */
+    public enum Kind { QUEUE_FULL, TOO_LONG, SHUTTING_DOWN, ENGINE_DEAD }
+
+    private final Kind kind;
+    private final int retryAfterSeconds;
+
+    public RejectedException(Kind kind, String message, int retryAfterSeconds) {
+        super(message);
+        this.kind = kind;
+        this.retryAfterSeconds = retryAfterSeconds;
+    }
+
+    public Kind kind() {
+        return kind;
+    }
+
+    /** Honest estimate; 0 where trying again is pointless. */
+    public int retryAfterSeconds() {
+        return retryAfterSeconds;
+    }
+}
