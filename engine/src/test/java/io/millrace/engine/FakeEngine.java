@@ -1,0 +1,455 @@
+package io.millrace.engine;
+
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Set;
+
+/**
+ * An engine without a model, for tests of everything above the engine. The next token is a hash of all tokens before it, so a lost,
+ * doubled or reordered token changes every token after it. Instead of keys and values each KV slot holds the hash of the prefix that
+ * was computed into it, and every step checks that each sequence's block table leads to exactly its own prefix: a block given to two
+ * sequences, freed too early, not recomputed after preemption or hit under a wrong prefix hash fails the step with an
+ * {@link IllegalStateException} that names sequence, position and block.
+ *
+ * <p>{@link #execute} allocates nothing. Like the real engine it belongs to one thread, and checks it.
+ */
+public final class FakeEngine implements Engine {
+    /** Chooses the token after {@code tokenIds[0, numTokens)}; {@code hash} is the hash of that prefix, mixed with the draw if sampling is on. */
+    @FunctionalInterface
+    public interface NextToken {
+        int next(Sequence sequence, long hash);
+    }
+
+    /** Called with every plan before it is computed: advances virtual time, waits, counts, or throws to make the step fail. */
+    @FunctionalInterface
+    public interface StepHook {
+        void beforeStep(StepPlan plan);
+    }
+
+    private static final long EMPTY_PREFIX = 0x6D696C6C72616365L;
+    private static final long UNWRITTEN = 0L;
+
+    private final EngineLimits limits;
+    private final NextToken nextToken;
+    private final StepHook hook;
+    private final long[] slots;
+    private final Set<Sequence> live = new HashSet<>();
+    private final Result result;
+    private Thread owner;
+    private long numSteps;
+    private long numComputedTokens;
+    private boolean closed;
+
+    private FakeEngine(Builder builder) {
+        limits = new EngineLimits(builder.vocabSize, builder.maxModelLen, builder.maxNumSeqs, builder.maxNumBatchedTokens,
+                builder.maxLogitRows == 0 ? builder.maxNumSeqs + 128 : builder.maxLogitRows, builder.maxLogprobs, builder.numBlocks,
+                builder.blockSize, builder.eosTokenIds);
+        hook = builder.hook;
+        NextToken custom = builder.nextToken;
+        int eosPermille = builder.eosPermille;
+        nextToken = custom != null ? custom : (sequence, hash) -> hashedToken(sequence, hash, eosPermille);
+        slots = new long[limits.numBlocks() * limits.blockSize()];
+        result = new Result(limits);
+    }
+
+    /** 64 blocks of 16 tokens, 8 sequences, 256 tokens a step, vocabulary of 1000, end of sequence is id 2 and never drawn. */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    @Override
+    public EngineLimits limits() {
+        return limits;
+    }
+
+    @Override
+    public void begin(Sequence sequence) {
+        checkThread();
+        check(live.add(sequence), "sequence %d begun twice", sequence.id());
+        sequence.setEngineState(this);
+    }
+
+    @Override
+    public void end(Sequence sequence) {
+        checkThread();
+        live.remove(sequence);
+        sequence.setEngineState(null);
+    }
+
+    @Override
+    public StepResult execute(StepPlan plan) {
+        checkThread();
+        check(!closed, "execute after close");
+        hook.beforeStep(plan);
+        checkPlan(plan);
+        for (int i = 0; i < plan.size(); i++) {
+            write(plan, i);
+        }
+        // Only after all writes: a block shared for writing shows up as the other sequence's prefix.
+        result.clear();
+        for (int i = 0; i < plan.size(); i++) {
+            long hash = verify(plan, i);
+            result.add(plan, i, plan.samples(i) ? draw(plan.sequence(i), hash) : -1);
+        }
+        numSteps++;
+        numComputedTokens += plan.totalTokens();
+        return result;
+    }
+
+    @Override
+    public void close() {
+        closed = true;
+    }
+
+    public boolean isClosed() {
+        return closed;
+    }
+
+    public long numSteps() {
+        return numSteps;
+    }
+
+    /** Tokens computed since the start, recomputed ones counted again. */
+    public long numComputedTokens() {
+        return numComputedTokens;
+    }
+
+    /** Sequences begun and not ended. */
+    public int numLive() {
+        return live.size();
+    }
+
+    /** What this engine will generate for a prompt, computed without blocks or steps: the expected output of any correct schedule. */
+    public int[] expectedTokens(int[] prompt, SamplingParams sampling) {
+        Sequence sequence = new Sequence(-1, prompt, sampling, limits.blockSize());
+        while (sequence.numOutputTokens() < sampling.maxTokens() && sequence.numTokens() < limits.maxModelLen()) {
+            int token = draw(sequence, prefixHash(sequence, sequence.numTokens()));
+            sequence.append(token);
+            if (!sampling.ignoreEos() && limits.isEos(token) || contains(sampling.stopTokenIds(), token)) {
+                break;
+            }
+        }
+        return Arrays.copyOfRange(sequence.tokenIds(), prompt.length, sequence.numTokens());
+    }
+
+    private void checkPlan(StepPlan plan) {
+        check(plan.size() > 0, "empty plan");
+        check(plan.size() <= limits.maxNumSeqs(), "%d sequences in a step, limit %d", plan.size(), limits.maxNumSeqs());
+        check(plan.totalTokens() <= limits.maxNumBatchedTokens(), "%d tokens in a step, limit %d", plan.totalTokens(),
+                limits.maxNumBatchedTokens());
+        int rows = 0;
+        for (int i = 0; i < plan.size(); i++) {
+            Sequence sequence = plan.sequence(i);
+            long id = sequence.id();
+            int end = plan.firstPosition(i) + plan.numTokens(i);
+            check(live.contains(sequence), "sequence %d was not begun or has ended", id);
+            check(plan.firstPosition(i) >= 0 && plan.numTokens(i) > 0, "sequence %d: empty or negative range", id);
+            check(end <= sequence.numTokens(), "sequence %d: plan reaches token %d of %d", id, end, sequence.numTokens());
+            check(end <= limits.maxModelLen(), "sequence %d: position %d is past the model length %d", id, end, limits.maxModelLen());
+            check((long) sequence.numBlocks() * limits.blockSize() >= end, "sequence %d: no block for token %d", id, end - 1);
+            for (int j = 0; j < i; j++) {
+                check(plan.sequence(j) != sequence, "sequence %d is twice in the plan", id);
+            }
+            rows += plan.numLogitRows(i);
+        }
+        check(rows <= limits.maxLogitRows(), "%d logit rows in a step, limit %d", rows, limits.maxLogitRows());
+    }
+
+    private void write(StepPlan plan, int i) {
+        Sequence sequence = plan.sequence(i);
+        int first = plan.firstPosition(i);
+        int end = first + plan.numTokens(i);
+        long hash = prefixHash(sequence, first);
+        for (int p = first; p < end; p++) {
+            hash = mix(hash, sequence.tokenId(p));
+            slots[slot(sequence, p)] = hash;
+        }
+    }
+
+    /** Every slot that token {@code end - 1} attends to must hold this sequence's own prefix. Returns the hash of the whole. */
+    private long verify(StepPlan plan, int i) {
+        Sequence sequence = plan.sequence(i);
+        int end = plan.firstPosition(i) + plan.numTokens(i);
+        long hash = EMPTY_PREFIX;
+        for (int p = 0; p < end; p++) {
+            hash = mix(hash, sequence.tokenId(p));
+            long found = slots[slot(sequence, p)];
+            if (found != hash) {
+                check(false, found == UNWRITTEN ? "sequence %d: position %d in block %d was never computed"
+                        : "sequence %d: position %d in block %d holds another prefix", sequence.id(), p,
+                        sequence.blockIds()[p / limits.blockSize()]);
+            }
+        }
+        return hash;
+    }
+
+    private int slot(Sequence sequence, int position) {
+        int block = sequence.blockIds()[position / limits.blockSize()];
+        if (block < 0 || block >= limits.numBlocks()) {
+            check(false, "sequence %d: block id %d is outside [0, %d)", sequence.id(), block, limits.numBlocks());
+        }
+        return block * limits.blockSize() + position % limits.blockSize();
+    }
+
+    private int draw(Sequence sequence, long hash) {
+        long h = sequence.sampling().temperature() == 0f ? hash
+                : mix(hash, sequence.sampling().seed() * 31 + sequence.numOutputTokens());
+        return nextToken.next(sequence, h);
+    }
+
+    private int hashedToken(Sequence sequence, long hash, int eosPermille) {
+        boolean mayEnd = sequence.numOutputTokens() >= sequence.sampling().minTokens();
+        if (mayEnd && limits.eosTokenIds().length > 0 && Math.floorMod(hash >>> 20, 1000L) < eosPermille) {
+            return limits.eosTokenIds()[0];
+        }
+        int token = (int) Math.floorMod(hash, (long) limits.vocabSize());
+        while (limits.isEos(token) || !mayEnd && contains(sequence.sampling().stopTokenIds(), token)) {
+            token = (token + 1) % limits.vocabSize();
+        }
+        return token;
+    }
+
+    private static boolean contains(int[] ids, int id) {
+        for (int candidate : ids) {
+            if (candidate == id) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static long prefixHash(Sequence sequence, int end) {
+        long hash = EMPTY_PREFIX;
+        for (int p = 0; p < end; p++) {
+            hash = mix(hash, sequence.tokenId(p));
+        }
+        return hash;
+    }
+
+    /** SplitMix64's finaliser over the running hash (Steele et al. 2014); never {@link #UNWRITTEN}. */
+    private static long mix(long hash, long value) {
+        long z = (hash ^ value * 0x9E3779B97F4A7C15L) + 0x9E3779B97F4A7C15L;
+        z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
+        z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
+        z ^= z >>> 31;
+        return z == UNWRITTEN ? 1 : z;
+    }
+
+    private void checkThread() {
+        if (owner == null) {
+            owner = Thread.currentThread();
+        }
+        if (owner != Thread.currentThread()) {
+            throw new IllegalStateException("FakeEngine: owned by thread " + owner.getName() + ", called by "
+                    + Thread.currentThread().getName());
+        }
+    }
+
+    // Overloads instead of varargs: execute allocates nothing.
+    private static void check(boolean condition, String message) {
+        if (!condition) {
+            throw new IllegalStateException("FakeEngine: " + message);
+        }
+    }
+
+    private static void check(boolean condition, String message, long value) {
+        if (!condition) {
+            throw new IllegalStateException("FakeEngine: " + message.formatted(value));
+        }
+    }
+
+    private static void check(boolean condition, String message, long a, long b) {
+        if (!condition) {
+            throw new IllegalStateException("FakeEngine: " + message.formatted(a, b));
+        }
+    }
+
+    private static void check(boolean condition, String message, long a, long b, long c) {
+        if (!condition) {
+            throw new IllegalStateException("FakeEngine: " + message.formatted(a, b, c));
+        }
+    }
+
+    /**
+     * Log-probabilities by rule, so that tests can predict them: the alternative of rank {@code k} is {@code (best + k - 1) % vocabSize}
+     * with log-probability {@code -0.5 * k}. The sampled token is the best; a scored prompt token has the rank 1 + (id % 3).
+     */
+    private static final class Result implements StepResult {
+        private final int vocabSize;
+        private final int[] sampledRow;
+        private final int[] firstScoredRow;
+        private final int[] numScoredRows;
+        private final int[] rowToken;
+        private final int[] rowRank;
+        private final int[] rowTop;
+        private int numRows;
+        private int numEntries;
+
+        Result(EngineLimits limits) {
+            vocabSize = limits.vocabSize();
+            sampledRow = new int[limits.maxNumSeqs()];
+            firstScoredRow = new int[limits.maxNumSeqs()];
+            numScoredRows = new int[limits.maxNumSeqs()];
+            rowToken = new int[limits.maxLogitRows()];
+            rowRank = new int[limits.maxLogitRows()];
+            rowTop = new int[limits.maxLogitRows()];
+        }
+
+        void clear() {
+            numRows = 0;
+            numEntries = 0;
+        }
+
+        void add(StepPlan plan, int i, int token) {
+            Sequence sequence = plan.sequence(i);
+            int scored = plan.numLogitRows(i) - (token >= 0 ? 1 : 0);
+            firstScoredRow[numEntries] = numRows;
+            numScoredRows[numEntries] = scored;
+            for (int k = 0; k < scored; k++) {
+                int id = sequence.tokenId(plan.firstPosition(i) + 1 + k);
+                addRow(id, 1 + id % 3, sequence.sampling().numPromptLogprobs());
+            }
+            sampledRow[numEntries++] = token < 0 ? -1 : numRows;
+            if (token >= 0) {
+                addRow(token, 1, sequence.sampling().numLogprobs());
+            }
+        }
+
+        private void addRow(int token, int rank, int top) {
+            rowToken[numRows] = token;
+            rowRank[numRows] = rank;
+            rowTop[numRows++] = Math.max(0, top);
+        }
+
+        @Override
+        public int token(int i) {
+            return sampledRow[i] < 0 ? -1 : rowToken[sampledRow[i]];
+        }
+
+        @Override
+        public int sampledRow(int i) {
+            return sampledRow[i];
+        }
+
+        @Override
+        public int firstScoredRow(int i) {
+            return firstScoredRow[i];
+        }
+
+        @Override
+        public int numScoredRows(int i) {
+            return numScoredRows[i];
+        }
+
+        @Override
+        public int rowToken(int r) {
+            return rowToken[r];
+        }
+
+        @Override
+        public float logprob(int r) {
+            return -0.5f * rowRank[r];
+        }
+
+        @Override
+        public int rank(int r) {
+            return rowRank[r];
+        }
+
+        @Override
+        public int numTop(int r) {
+            return rowTop[r];
+        }
+
+        @Override
+        public int topId(int r, int k) {
+            return Math.floorMod(rowToken[r] - rowRank[r] + 1 + k, vocabSize);
+        }
+
+        @Override
+        public float topLogprob(int r, int k) {
+            return -0.5f * (k + 1);
+        }
+    }
+
+    /** Mutable; each setter returns this. */
+    public static final class Builder {
+        private int vocabSize = 1000;
+        private int maxModelLen = 512;
+        private int maxNumSeqs = 8;
+        private int maxNumBatchedTokens = 256;
+        private int maxLogitRows;
+        private int maxLogprobs = 20;
+        private int numBlocks = 64;
+        private int blockSize = 16;
+        private int[] eosTokenIds = {2};
+        private int eosPermille;
+        private NextToken nextToken;
+        private StepHook hook = plan -> {};
+
+        private Builder() {}
+
+        public Builder vocabSize(int value) {
+            vocabSize = value;
+            return this;
+        }
+
+        public Builder maxModelLen(int value) {
+            maxModelLen = value;
+            return this;
+        }
+
+        public Builder maxNumSeqs(int value) {
+            maxNumSeqs = value;
+            return this;
+        }
+
+        public Builder maxNumBatchedTokens(int value) {
+            maxNumBatchedTokens = value;
+            return this;
+        }
+
+        /** 0 = maxNumSeqs + 128. */
+        public Builder maxLogitRows(int value) {
+            maxLogitRows = value;
+            return this;
+        }
+
+        public Builder maxLogprobs(int value) {
+            maxLogprobs = value;
+            return this;
+        }
+
+        public Builder blocks(int count, int tokensPerBlock) {
+            numBlocks = count;
+            blockSize = tokensPerBlock;
+            return this;
+        }
+
+        public Builder eosTokenIds(int... ids) {
+            eosTokenIds = ids;
+            return this;
+        }
+
+        /** How many of 1000 draws end the sequence with the first eos id. */
+        public Builder eosPermille(int value) {
+            eosPermille = value;
+            return this;
+        }
+
+        /** Replaces the hashed choice, for scripted outputs; eos, min_tokens and the like are then the rule's business. */
+        public Builder nextToken(NextToken rule) {
+            nextToken = rule;
+            return this;
+        }
+
+        public Builder hook(StepHook value) {
+            hook = value;
+            return this;
+        }
+
+        public FakeEngine build() {
+            return new FakeEngine(this);
+        }
+    }
+}
