@@ -24,6 +24,19 @@ import java.lang.foreign.ValueLayout;
  *     ascending id order, at which the running sum of kept probabilities exceeds {@code u * total}. mix64 is SplitMix64's finaliser
  *     (Steele et al. 2014). The draw depends on seed and position only, so a recomputed sequence draws the same tokens.
  * </ol>
+ * Where doubt could arise:
+ * <ul>
+ * <li>A NaN logit counts as -inf and a +inf logit as the largest finite float. The log-probability of an id at -inf is -inf.
+ * <li>If every id is at -inf after the mask, suppression and penalties, the token is 0, greedy or drawn: never a hang or a crash.
+ * <li>Bias and penalties are float arithmetic, one rounding per operation, with {@code frequency * count + presence} summed before
+ *     it is subtracted. Equal logits are ties; probabilities that only round to equal ones are not.
+ * <li>The softmax is that of {@code (logit - largest logit) / temperature}, so that no temperature overflows. {@code topK < 0} is
+ *     off like 0, {@code topP >= 1} and {@code minP <= 0} are off; the most likely id is always kept.
+ * <li>{@code token}, {@code logprob} and {@code rank} of a drawn or greedy row are those of the chosen id under the raw logits.
+ * <li>Ids outside the vocabulary in bias, suppression and history are ignored. {@code numTop} is cut to {@link #maxTop()} and the
+ *     vocabulary. {@code target} must be inside the vocabulary.
+ * <li>If rounding lets the running sum end at or under {@code u * total}, the last kept id is drawn.
+ * </ul>
  * Addresses are raw native addresses owned by the caller, valid during {@link Backend#run}; 0 means absent.
  */
 public final class SamplingRows {

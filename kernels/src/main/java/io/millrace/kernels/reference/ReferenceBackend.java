@@ -1,0 +1,137 @@
+package io.millrace.kernels.reference;
+
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.Extent;
+import io.millrace.kernels.KvCache;
+import io.millrace.kernels.KvCacheShape;
+import io.millrace.kernels.OpChecks;
+import io.millrace.kernels.Ops;
+import io.millrace.kernels.Program;
+import io.millrace.kernels.Tensor;
+import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightPart;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+
+/**
+ * Scalar Java backend (see the package documentation). All native memory belongs to one arena, freed by {@link #close()}. Runs on
+ * the calling thread.
+ */
+public final class ReferenceBackend implements Backend {
+    private static final long ALIGNMENT = 64;
+
+    private final BatchLimits limits;
+    private final Arena arena = Arena.ofShared();
+    private final Batch batch;
+    private long weightBytes;
+    private long constantBytes;
+    private long activationBytes;
+    private long kvCacheBytes;
+
+    private ReferenceBackend(BatchLimits limits) {
+        this.limits = limits;
+        this.batch = new Batch(limits, arena);
+    }
+
+    public static ReferenceBackend create(BatchLimits limits) {
+        return new ReferenceBackend(limits);
+    }
+
+    @Override
+    public String name() {
+        return "reference";
+    }
+
+    @Override
+    public String description() {
+        return "reference: scalar Java, sums in double, 1 thread";
+    }
+
+    @Override
+    public Batch batch() {
+        return batch;
+    }
+
+    @Override
+    public Tensor activations(String name, Extent extent, long cols) {
+        OpChecks.activations(name, cols);
+        long rows = OpChecks.capacity(name, extent, limits);
+        MemorySegment data = arena.allocate(rows * cols * DType.F32.bytes(), ALIGNMENT);
+        activationBytes += data.byteSize();
+        return new Tensor(name, DType.F32, extent, rows, cols, data);
+    }
+
+    @Override
+    public Tensor constant(String name, long rows, long cols, float[] values) {
+        OpChecks.constant(name, rows, cols, values);
+        MemorySegment data = arena.allocate(rows * cols * DType.F32.bytes(), ALIGNMENT);
+        MemorySegment.copy(values, 0, data, ValueLayout.JAVA_FLOAT, 0, values.length);
+        constantBytes += data.byteSize();
+        return new Tensor(name, DType.F32, Extent.FIXED, rows, cols, data);
+    }
+
+    @Override
+    public Weight weight(String name, WeightPart... parts) {
+        OpChecks.parts(name, parts);
+        ReferenceWeight weight = ReferenceWeight.copyOf(name, arena, parts);
+        weightBytes += weight.byteSize();
+        return weight;
+    }
+
+    @Override
+    public KvCache kvCache(KvCacheShape shape) {
+        OpChecks.kvCache(shape);
+        kvCacheBytes += shape.byteSize();
+        return new ReferenceKvCache(shape, arena.allocate(shape.byteSize(), ALIGNMENT));
+    }
+
+    @Override
+    public Program record(Consumer<Ops> forward) {
+        ReferenceRecorder recorder = new ReferenceRecorder(batch);
+        forward.accept(recorder);
+        return new Recorded(this, List.copyOf(recorder.names), recorder.steps.toArray(new Runnable[0]));
+    }
+
+    @Override
+    public void run(Program program) {
+        if (!(program instanceof Recorded recorded) || recorded.owner != this) {
+            throw OpChecks.foreign("run", "program", program, name());
+        }
+        for (Runnable step : recorded.steps) {
+            step.run();
+        }
+    }
+
+    @Override
+    public Map<String, Long> memoryBytes() {
+        Map<String, Long> bytes = new LinkedHashMap<>();
+        bytes.put("weights", weightBytes);
+        bytes.put("constants", constantBytes);
+        bytes.put("activations", activationBytes);
+        bytes.put("kv_cache", kvCacheBytes);
+        bytes.put("batch", batch.byteSize());
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) {
+            arena.close();
+        }
+    }
+
+    private record Recorded(ReferenceBackend owner, List<String> opNames, Runnable[] steps) implements Program {
+        @Override
+        public int numOps() {
+            return steps.length;
+        }
+    }
+}

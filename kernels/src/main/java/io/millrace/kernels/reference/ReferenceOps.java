@@ -1,0 +1,183 @@
+package io.millrace.kernels.reference;
+
+import io.millrace.kernels.AttentionShape;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.Rope;
+import io.millrace.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** The operations as plain loops. Sums run in double, in index order, and are rounded to float once, when stored. */
+final class ReferenceOps {
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
+    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;
+
+    private final Batch batch;
+
+    ReferenceOps(Batch batch) {
+        this.batch = batch;
+    }
+
+    private long rows(Tensor t) {
+        return switch (t.extent()) {
+            case FIXED -> t.rows();
+            case TOKENS -> batch.numTokens();
+            case LOGIT_ROWS -> batch.numLogitRows();
+        };
+    }
+
+    private static float get(Tensor t, long row, long col) {
+        return t.data().getAtIndex(F32, row * t.cols() + col);
+    }
+
+    private static void set(Tensor t, long row, long col, double value) {
+        t.data().setAtIndex(F32, row * t.cols() + col, (float) value);
+    }
+
+    void embed(ReferenceWeight table, float scale, Tensor out) {
+        for (long t = 0; t < rows(out); t++) {
+            int id = batch.tokenIds.getAtIndex(I32, t);
+            for (long c = 0; c < out.cols(); c++) {
+                set(out, t, c, table.at(id, c) * scale);
+            }
+        }
+    }
+
+    void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
+        for (long t = 0; t < rows(x); t++) {
+            double squares = 0;
+            for (long c = 0; c < x.cols(); c++) {
+                double v = get(x, t, c);
+                squares += v * v;
+            }
+            double factor = 1 / Math.sqrt(squares / x.cols() + eps);
+            for (long c = 0; c < x.cols(); c++) {
+                set(out, t, c, get(x, t, c) * factor * get(weight, 0, c));
+            }
+        }
+    }
+
+    void add(Tensor residual, Tensor delta) {
+        for (long t = 0; t < rows(residual); t++) {
+            for (long c = 0; c < residual.cols(); c++) {
+                set(residual, t, c, get(residual, t, c) + get(delta, t, c));
+            }
+        }
+    }
+
+    /** @param weightRow scratch {@code [inFeatures]} */
+    void linear(Tensor x, ReferenceWeight weight, Tensor bias, Tensor out, double[] weightRow) {
+        for (long n = 0; n < out.cols(); n++) {
+            for (int k = 0; k < weightRow.length; k++) {
+                weightRow[k] = weight.at(n, k);
+            }
+            for (long t = 0; t < rows(x); t++) {
+                double sum = bias == null ? 0 : get(bias, 0, n);
+                for (int k = 0; k < weightRow.length; k++) {
+                    sum += get(x, t, k) * weightRow[k];
+                }
+                set(out, t, n, sum);
+            }
+        }
+    }
+
+    void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, ReferenceKvCache cache, int layer) {
+        int headDim = shape.headDim();
+        int blockSize = cache.shape().blockSize();
+        for (long t = 0; t < rows(qkv); t++) {
+            int position = batch.positions.getAtIndex(I32, t);
+            // Queries and keys lie side by side and are rotated alike.
+            for (int head = 0; head < shape.numHeads() + shape.numKvHeads(); head++) {
+                rotate(qkv, t, (long) head * headDim, rope, position);
+            }
+            int block = block(batch.tokenSequence.getAtIndex(I32, t), position / blockSize);
+            long key = cache.index(layer, ReferenceKvCache.KEY, block, position % blockSize);
+            long value = cache.index(layer, ReferenceKvCache.VALUE, block, position % blockSize);
+            for (int i = 0; i < shape.kvCols(); i++) {
+                cache.store(key + i, get(qkv, t, shape.queryCols() + i));
+                cache.store(value + i, get(qkv, t, shape.queryCols() + shape.kvCols() + i));
+            }
+        }
+    }
+
+    private static void rotate(Tensor qkv, long t, long firstCol, Rope rope, int position) {
+        int half = rope.rotaryDim() / 2;
+        for (int i = 0; i < half; i++) {
+            double cos = get(rope.cos(), position, i);
+            double sin = get(rope.sin(), position, i);
+            double a = get(qkv, t, firstCol + i);
+            double b = get(qkv, t, firstCol + i + half);
+            set(qkv, t, firstCol + i, a * cos - b * sin);
+            set(qkv, t, firstCol + i + half, b * cos + a * sin);
+        }
+    }
+
+    private int block(int sequence, int index) {
+        return batch.blockTables.getAtIndex(I32, (long) sequence * batch.maxBlocksPerSequence() + index);
+    }
+
+    /**
+     * @param scores scratch {@code [longest context]}
+     * @param sum    scratch {@code [headDim]}
+     */
+    void attention(Tensor qkv, AttentionShape shape, ReferenceKvCache cache, int layer, Tensor out, double[] scores, double[] sum) {
+        int headsPerKvHead = shape.numHeads() / shape.numKvHeads();
+        for (long t = 0; t < rows(qkv); t++) {
+            for (int head = 0; head < shape.numHeads(); head++) {
+                attend(qkv, t, head, head / headsPerKvHead, shape, cache, layer, scores, sum);
+                for (int i = 0; i < sum.length; i++) {
+                    set(out, t, (long) head * shape.headDim() + i, sum[i]);
+                }
+            }
+        }
+    }
+
+    /** One query head of one token over positions {@code [0, position]}: scores, softmax, weighted sum of the values. */
+    private void attend(Tensor qkv, long t, int head, int kvHead, AttentionShape shape, ReferenceKvCache cache, int layer,
+            double[] scores, double[] sum) {
+        int headDim = shape.headDim();
+        int blockSize = cache.shape().blockSize();
+        int sequence = batch.tokenSequence.getAtIndex(I32, t);
+        int contextEnd = batch.positions.getAtIndex(I32, t) + 1;
+        double max = Double.NEGATIVE_INFINITY;
+        for (int p = 0; p < contextEnd; p++) {
+            long key = cache.index(layer, ReferenceKvCache.KEY, block(sequence, p / blockSize), p % blockSize) + (long) kvHead * headDim;
+            double dot = 0;
+            for (int i = 0; i < headDim; i++) {
+                dot += (double) get(qkv, t, (long) head * headDim + i) * cache.load(key + i);
+            }
+            scores[p] = dot * shape.scale();
+            max = Math.max(max, scores[p]);
+        }
+        double total = 0;
+        java.util.Arrays.fill(sum, 0);
+        for (int p = 0; p < contextEnd; p++) {
+            double weight = Math.exp(scores[p] - max);
+            total += weight;
+            long value = cache.index(layer, ReferenceKvCache.VALUE, block(sequence, p / blockSize), p % blockSize) + (long) kvHead * headDim;
+            for (int i = 0; i < headDim; i++) {
+                sum[i] += weight * cache.load(value + i);
+            }
+        }
+        for (int i = 0; i < headDim; i++) {
+            sum[i] /= total;
+        }
+    }
+
+    void swiglu(Tensor gateUp, Tensor out) {
+        for (long t = 0; t < rows(out); t++) {
+            for (long c = 0; c < out.cols(); c++) {
+                double gate = get(gateUp, t, c);
+                double up = get(gateUp, t, out.cols() + c);
+                set(out, t, c, gate / (1 + Math.exp(-gate)) * up);
+            }
+        }
+    }
+
+    void gatherLogitRows(Tensor x, Tensor out) {
+        long rowBytes = 4 * x.cols();
+        for (long r = 0; r < rows(out); r++) {
+            MemorySegment.copy(x.data(), batch.logitRows.getAtIndex(I32, r) * rowBytes, out.data(), r * rowBytes, rowBytes);
+        }
+    }
+}

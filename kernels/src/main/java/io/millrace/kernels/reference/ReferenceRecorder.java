@@ -1,0 +1,119 @@
+package io.millrace.kernels.reference;
+
+import io.millrace.kernels.AttentionShape;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.KvCache;
+import io.millrace.kernels.OpChecks;
+import io.millrace.kernels.Ops;
+import io.millrace.kernels.Rope;
+import io.millrace.kernels.Tensor;
+import io.millrace.kernels.Weight;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Checks the arguments of each call and keeps it as a step to run. Scratch memory is allocated here, once, not at replay. */
+final class ReferenceRecorder implements Ops {
+    final List<String> names = new ArrayList<>();
+    final List<Runnable> steps = new ArrayList<>();
+    private final Batch batch;
+    private final ReferenceOps ops;
+
+    ReferenceRecorder(Batch batch) {
+        this.batch = batch;
+        this.ops = new ReferenceOps(batch);
+    }
+
+    @Override
+    public void embed(Weight table, float scale, Tensor out) {
+        OpChecks.embed(table, scale, out);
+        ReferenceWeight own = own("embed", table);
+        add("embed", () -> ops.embed(own, scale, out));
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
+        OpChecks.rmsNorm(x, weight, eps, out);
+        add("rmsNorm", () -> ops.rmsNorm(x, weight, eps, out));
+    }
+
+    @Override
+    public void addRmsNorm(Tensor residual, Tensor delta, Tensor weight, float eps, Tensor out) {
+        OpChecks.addRmsNorm(residual, delta, weight, eps, out);
+        add("addRmsNorm", () -> {
+            ops.add(residual, delta);
+            ops.rmsNorm(residual, weight, eps, out);
+        });
+    }
+
+    @Override
+    public void add(Tensor residual, Tensor delta) {
+        OpChecks.add(residual, delta);
+        add("add", () -> ops.add(residual, delta));
+    }
+
+    @Override
+    public void linear(Tensor x, Weight weight, Tensor bias, Tensor out) {
+        OpChecks.linear(x, weight, bias, out);
+        ReferenceWeight own = own("linear", weight);
+        double[] weightRow = new double[Math.toIntExact(weight.inFeatures())];
+        add("linear", () -> ops.linear(x, own, bias, out, weightRow));
+    }
+
+    @Override
+    public void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
+        OpChecks.ropeAndCache(qkv, rope, shape, cache, layer);
+        ReferenceKvCache own = own("ropeAndCache", cache);
+        add("ropeAndCache", () -> ops.ropeAndCache(qkv, rope, shape, own, layer));
+    }
+
+    @Override
+    public void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
+        OpChecks.attention(qkv, shape, cache, layer, out);
+        ReferenceKvCache own = own("attention", cache);
+        double[] scores = new double[batch.maxBlocksPerSequence() * cache.shape().blockSize()];
+        double[] sum = new double[shape.headDim()];
+        add("attention", () -> ops.attention(qkv, shape, own, layer, out, scores, sum));
+    }
+
+    @Override
+    public void swiglu(Tensor gateUp, Tensor out) {
+        OpChecks.swiglu(gateUp, out);
+        add("swiglu", () -> ops.swiglu(gateUp, out));
+    }
+
+    @Override
+    public void gatherLogitRows(Tensor x, Tensor out) {
+        OpChecks.gatherLogitRows(x, out);
+        add("gatherLogitRows", () -> ops.gatherLogitRows(x, out));
+    }
+
+    @Override
+    public void sample(Tensor logits) {
+        OpChecks.sample(logits);
+        ReferenceSampler sampler = new ReferenceSampler(batch.sampling, Math.toIntExact(logits.cols()));
+        add("sample", () -> {
+            for (int r = 0; r < batch.numLogitRows(); r++) {
+                sampler.sample(logits, r);
+            }
+        });
+    }
+
+    private void add(String name, Runnable step) {
+        names.add(name);
+        steps.add(step);
+    }
+
+    private static ReferenceWeight own(String op, Weight weight) {
+        if (weight instanceof ReferenceWeight own) {
+            return own;
+        }
+        throw OpChecks.foreign(op, "weight " + weight.name(), weight, "reference");
+    }
+
+    private static ReferenceKvCache own(String op, KvCache cache) {
+        if (cache instanceof ReferenceKvCache own) {
+            return own;
+        }
+        throw OpChecks.foreign(op, "cache", cache, "reference");
+    }
+}
