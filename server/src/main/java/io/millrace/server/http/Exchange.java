@@ -1,0 +1,116 @@
+package io.millrace.server.http;
+
+import io.helidon.http.HeaderName;
+import io.helidon.http.HeaderNames;
+import io.helidon.http.Method;
+import io.helidon.http.Status;
+import io.helidon.webserver.http.ServerRequest;
+import io.helidon.webserver.http.ServerResponse;
+import io.millrace.server.openai.ApiException;
+import io.millrace.server.openai.JsonBuffer;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+
+/** One request and its answer, as the routes see them. */
+final class Exchange {
+    private static final HeaderName REQUEST_ID = HeaderNames.create("X-Request-Id");
+    private static final int MAX_REQUEST_ID = 128;
+    private static final String JSON = "application/json";
+
+    private final ServerRequest request;
+    private final ServerResponse response;
+    private final String method;
+    private final String path;
+
+    Exchange(ServerRequest request, ServerResponse response) {
+        this.request = request;
+        this.response = response;
+        this.method = request.prologue().method().text();
+        String decoded = request.path().path();
+        this.path = decoded.length() > 1 && decoded.endsWith("/") ? decoded.substring(0, decoded.length() - 1) : decoded;
+        header(REQUEST_ID).filter(Exchange::isSafeId).ifPresent(id -> response.header(REQUEST_ID, id));
+    }
+
+    String method() {
+        return method;
+    }
+
+    /** Decoded, without a trailing slash. */
+    String path() {
+        return path;
+    }
+
+    java.util.Optional<String> header(HeaderName name) {
+        return request.headers().contains(name) ? java.util.Optional.of(request.headers().get(name).get()) : java.util.Optional.empty();
+    }
+
+    /** Refuses bodies that say they are something else than JSON; no content type at all is taken as JSON. */
+    byte[] jsonBody(long maxBytes) {
+        String type = header(HeaderNames.CONTENT_TYPE).orElse(JSON);
+        int end = type.indexOf(';');
+        String media = (end < 0 ? type : type.substring(0, end)).trim();
+        if (!media.equalsIgnoreCase(JSON) && !media.regionMatches(true, media.length() - 5, "+json", 0, 5)) {
+            throw new ApiException(415, "invalid_request_error", "unsupported_media_type", null,
+                    "The content type is `" + media + "`; this endpoint takes application/json.", 0);
+        }
+        if (!request.content().hasEntity()) {
+            throw ApiException.badRequest("invalid_json", null, "The request body is empty; a JSON object is expected.");
+        }
+        try (InputStream in = request.content().inputStream()) {
+            long length = request.headers().contentLength().orElse(0);
+            ByteArrayOutputStream body = new ByteArrayOutputStream((int) Math.clamp(length, 512, 1 << 20));
+            byte[] chunk = new byte[8192];
+            for (int n; (n = in.read(chunk)) >= 0; ) {
+                if (body.size() + (long) n > maxBytes) {
+                    throw tooLarge(maxBytes);
+                }
+                body.write(chunk, 0, n);
+            }
+            return body.toByteArray();
+        } catch (IOException e) {
+            throw new UncheckedIOException("the request body could not be read", e);
+        }
+    }
+
+    static ApiException tooLarge(long maxBytes) {
+        return new ApiException(413, "invalid_request_error", "request_too_large", null,
+                "The request body is larger than the limit of " + maxBytes + " bytes.", 0);
+    }
+
+    ServerResponse response() {
+        return response;
+    }
+
+    void sendJson(JsonBuffer body) {
+        send(200, JSON, body.toByteArray());
+    }
+
+    void send(int status, String contentType, byte[] body) {
+        response.status(Status.create(status));
+        response.header(HeaderNames.CONTENT_TYPE, contentType);
+        if (request.prologue().method().equals(Method.HEAD)) {
+            response.send();
+        } else {
+            response.send(body);
+        }
+    }
+
+    void sendError(ApiException error) {
+        JsonBuffer body = new JsonBuffer(256);
+        error.writeTo(body);
+        if (error.retryAfterSeconds() > 0) {
+            response.header(HeaderNames.RETRY_AFTER, Integer.toString(error.retryAfterSeconds()));
+        }
+        if (error.status() == 401) {
+            response.header(HeaderNames.WWW_AUTHENTICATE, "Bearer");
+        }
+        send(error.status(), JSON, body.toByteArray());
+    }
+
+    /** Header injection and log forging are kept out; anything unusual is just not echoed. */
+    private static boolean isSafeId(String id) {
+        return !id.isEmpty() && id.length() <= MAX_REQUEST_ID && id.chars().allMatch(c -> c > 0x20 && c < 0x7f);
+    }
+}

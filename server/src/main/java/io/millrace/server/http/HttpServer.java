@@ -1,0 +1,103 @@
+package io.millrace.server.http;
+
+import io.helidon.http.DirectHandler;
+import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
+import io.helidon.webserver.CloseConnectionException;
+import io.helidon.webserver.WebServer;
+import io.helidon.webserver.http.DirectHandlers;
+import io.helidon.webserver.http1.Http1Config;
+import io.helidon.webserver.http1.Http1ConnectionSelector;
+import io.millrace.engine.LoadedModel;
+import io.millrace.scheduler.GenerationService;
+import io.millrace.server.openai.ApiException;
+import io.millrace.server.openai.JsonBuffer;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * Serves one model over HTTP/1.1. Owns neither the model nor the service: close this first, then those.
+ */
+public final class HttpServer implements AutoCloseable {
+    private final WebServer server;
+    private final GenerationService service;
+    private final HttpServerConfig config;
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    private HttpServer(WebServer server, GenerationService service, HttpServerConfig config) {
+        this.server = server;
+        this.service = service;
+        this.config = config;
+    }
+
+    /** Binds and answers from the moment this returns. */
+    public static HttpServer start(HttpServerConfig config, LoadedModel model, GenerationService service, MetricsSource metrics) {
+        Routes routes = new Routes(new ApiKeys(config.apiKeys()));
+        ServerInfo info = new ServerInfo(config, model, service, routes);
+        routes.get("/", info::index)
+                .get("/health", info::health)
+                .get("/ready", info::ready)
+                .get("/version", info::version)
+                .get("/metrics", info.metrics(metrics))
+                .get("/v1/models", info::models)
+                .get("/v1/models/{model}", info::oneModel);
+
+        WebServer server = WebServer.builder()
+                .host(config.host())
+                .port(config.port())
+                .shutdownHook(false)
+                .protocolsDiscoverServices(false)
+                .addConnectionSelector(new WatchedHttp1(Http1ConnectionSelector.builder()
+                        .config(Http1Config.builder().validateRequestHeaders(true).build()).build()))
+                .maxTcpConnections(config.maxConnections())
+                .maxPayloadSize(config.maxBodyBytes())
+                .idleConnectionTimeout(config.idleTimeout())
+                // Requests are drained by the service before this server stops; what is left then has been ended already.
+                .shutdownGracePeriod(java.time.Duration.ofSeconds(2))
+                .connectionOptions(options -> options.tcpNoDelay(true).socketKeepAlive(true))
+                .writeBufferSize(16 * 1024)
+                .directHandlers(refusals(config))
+                .routing(routing -> routing
+                        .addFilter((chain, request, response) -> {
+                            chain.proceed();
+                            // Helidon 4.5.0 announces the close but keeps the socket open (its issue 12324).
+                            if (request.headers().contains(HeaderValues.CONNECTION_CLOSE)) {
+                                throw new CloseConnectionException("asked for by the client");
+                            }
+                        })
+                        .any(routes))
+                .build()
+                .start();
+        return new HttpServer(server, service, config);
+    }
+
+    public int port() {
+        return server.port();
+    }
+
+    /** Stops taking generation requests, lets running ones finish within the configured time, then stops answering. Idempotent. */
+    @Override
+    public void close() {
+        if (closed.compareAndSet(false, true)) {
+            service.shutdown(config.shutdownTimeout());
+            server.stop();
+        }
+    }
+
+    /** Requests refused before routing (broken HTTP, oversized bodies) get the same error body as all others. */
+    private static DirectHandlers refusals(HttpServerConfig config) {
+        DirectHandlers.Builder builder = DirectHandlers.builder();
+        for (DirectHandler.EventType type : DirectHandler.EventType.values()) {
+            builder.addHandler(type, (request, event, status, headers, message) -> {
+                ApiException error = status.code() == 413 ? Exchange.tooLarge(config.maxBodyBytes())
+                        : new ApiException(status.code(), status.code() < 500 ? "invalid_request_error" : "server_error",
+                                status.code() < 500 ? "bad_http_request" : "internal_error", null,
+                                status.code() < 500 ? "The HTTP request was refused: " + message : "The server failed to answer.", 0);
+                JsonBuffer body = new JsonBuffer(256);
+                error.writeTo(body);
+                headers.set(HeaderNames.CONTENT_TYPE, "application/json");
+                return DirectHandler.TransportResponse.builder().status(status).headers(headers).entity(body.toByteArray()).build();
+            });
+        }
+        return builder.build();
+    }
+}

@@ -1,0 +1,115 @@
+package io.millrace.server.http;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.LoadedModel;
+import io.millrace.scheduler.GenerationService;
+import io.millrace.server.openai.ApiException;
+import io.millrace.server.openai.JsonBuffer;
+import java.io.ByteArrayOutputStream;
+import java.util.List;
+
+/** The routes that say what this server is and how it is: models, version, health, metrics, index. */
+final class ServerInfo {
+    private final HttpServerConfig config;
+    private final List<String> modelNames;
+    private final EngineLimits limits;
+    private final GenerationService service;
+    private final Routes routes;
+    private final long startedSeconds = System.currentTimeMillis() / 1000;
+
+    ServerInfo(HttpServerConfig config, LoadedModel model, GenerationService service, Routes routes) {
+        this.config = config;
+        this.modelNames = servedNames(config, model);
+        this.limits = service.limits();
+        this.service = service;
+        this.routes = routes;
+    }
+
+    static List<String> servedNames(HttpServerConfig config, LoadedModel model) {
+        return config.servedModelNames().isEmpty() ? List.of(model.name()) : config.servedModelNames();
+    }
+
+    void index(Exchange exchange) {
+        JsonBuffer json = new JsonBuffer(1024);
+        json.raw("{\"name\":\"millrace\",\"version\":").string(config.version()).raw(",\"model\":").string(modelNames.getFirst())
+                .raw(",\"endpoints\":[");
+        String separator = "";
+        for (String route : routes.describe()) {
+            json.raw(separator).string(route);
+            separator = ",";
+        }
+        exchange.sendJson(json.raw("]}"));
+    }
+
+    void version(Exchange exchange) {
+        exchange.sendJson(new JsonBuffer(64).raw("{\"version\":").string(config.version()).raw("}"));
+    }
+
+    /** 200 while the engine lives and its work advances; a load balancer restarts the process on 503. */
+    void health(Exchange exchange) {
+        GenerationService.Status status = service.status();
+        if (!status.alive()) {
+            String why = status.failure() == null ? "The engine has been stopped." : "The engine has failed: " + status.failure();
+            throw ApiException.unavailable("engine_dead", why, 0);
+        }
+        if (status.stalledNanos() > config.stallLimit().toNanos()) {
+            throw ApiException.unavailable("engine_stalled", "There is work, but no step has finished for "
+                    + status.stalledNanos() / 1_000_000_000L + " s; the limit is " + config.stallLimit().toSeconds() + " s.", 0);
+        }
+        sendStatus(exchange, status);
+    }
+
+    /** 200 while new requests are taken; a load balancer sends them elsewhere on 503. */
+    void ready(Exchange exchange) {
+        GenerationService.Status status = service.status();
+        if (!status.alive() || !status.accepting()) {
+            throw ApiException.unavailable(status.alive() ? "shutting_down" : "engine_dead",
+                    status.alive() ? "The server is draining and takes no new requests." : "The engine is not running.", 0);
+        }
+        sendStatus(exchange, status);
+    }
+
+    private static void sendStatus(Exchange exchange, GenerationService.Status status) {
+        exchange.sendJson(new JsonBuffer(256).raw("{\"status\":\"ok\",\"running\":").number(status.numRunning())
+                .raw(",\"waiting\":").number(status.numWaiting()).raw(",\"free_kv_blocks\":").number(status.numFreeBlocks())
+                .raw(",\"kv_blocks\":").number(status.numBlocks()).raw(",\"steps\":").number(status.numSteps()).raw("}"));
+    }
+
+    Routes.Action metrics(MetricsSource source) {
+        return exchange -> {
+            ByteArrayOutputStream text = new ByteArrayOutputStream(16 * 1024);
+            source.writeText(text);
+            exchange.send(200, "text/plain; version=0.0.4; charset=utf-8", text.toByteArray());
+        };
+    }
+
+    void models(Exchange exchange) {
+        JsonBuffer json = new JsonBuffer(256).raw("{\"object\":\"list\",\"data\":[");
+        for (int i = 0; i < modelNames.size(); i++) {
+            writeModel(json.raw(i == 0 ? "" : ","), modelNames.get(i));
+        }
+        exchange.sendJson(json.raw("]}"));
+    }
+
+    void oneModel(Exchange exchange) {
+        String name = exchange.path().substring("/v1/models/".length());
+        if (!modelNames.contains(name)) {
+            throw unknownModel(name, modelNames);
+        }
+        JsonBuffer json = new JsonBuffer(256);
+        writeModel(json, name);
+        exchange.sendJson(json);
+    }
+
+    static ApiException unknownModel(String name, List<String> served) {
+        String shown = name.length() > 200 ? name.substring(0, 200) + "..." : name;
+        return ApiException.notFound("model_not_found", "model",
+                "The model `" + shown + "` does not exist; this server has " + String.join(", ", served) + ".");
+    }
+
+    private void writeModel(JsonBuffer json, String name) {
+        json.raw("{\"id\":").string(name).raw(",\"object\":\"model\",\"created\":").number(startedSeconds)
+                .raw(",\"owned_by\":\"millrace\",\"root\":").string(modelNames.getFirst())
+                .raw(",\"max_model_len\":").number(limits.maxModelLen()).raw("}");
+    }
+}
