@@ -3,7 +3,8 @@ package io.millrace.engine;
 /**
  * Executes step plans. All methods but {@link #limits()} are called from one thread, the engine thread.
  *
- * <p>{@link #execute} throws {@link EngineException} if the step could not be computed; the engine must not be used afterwards.
+ * <p>{@link #execute} throws {@link EngineException} if the step could not be computed; afterwards only
+ * {@link #end} and {@link #close} may be called.
  */
 public interface Engine extends AutoCloseable {
     EngineLimits limits();

@@ -1,9 +1,27 @@
 package io.millrace.scheduler;
 
+import io.millrace.engine.EngineLimits;
+
 /**
+ * The scheduler's limits; where the engine's are tighter, those hold.
+ *
  * @param maxNumSeqs          running sequences at most
- * @param maxNumBatchedTokens token budget of a step
+ * @param maxNumBatchedTokens token budget of a step; running sequences are bounded by it too, so that each gets its token in every step
  * @param maxPrefillChunk     prompt tokens of one request in one step at most (chunked prefill)
- * @param maxQueuedRequests   waiting requests beyond which new ones are refused with 429
+ * @param maxQueuedRequests   requests that may wait while all {@code maxNumSeqs} places are taken; further ones are refused with 429
  */
-public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests) {}
+public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests) {
+    public SchedulerConfig {
+        if (maxNumSeqs < 1 || maxNumBatchedTokens < 1 || maxPrefillChunk < 1 || maxQueuedRequests < 0) {
+            throw new IllegalArgumentException("SCH-001: maxNumSeqs " + maxNumSeqs + ", maxNumBatchedTokens " + maxNumBatchedTokens
+                    + ", maxPrefillChunk " + maxPrefillChunk + " must be at least 1 and maxQueuedRequests " + maxQueuedRequests
+                    + " at least 0");
+        }
+    }
+
+    /** All the engine can take, and four waiting requests for each running one. */
+    public static SchedulerConfig defaults(EngineLimits limits) {
+        return new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), limits.maxNumBatchedTokens(),
+                4 * limits.maxNumSeqs());
+    }
+}

@@ -1,0 +1,329 @@
+package io.millrace.scheduler;
+
+import io.millrace.engine.Engine;
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.StepPlan;
+import io.millrace.engine.StepResult;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
+
+/**
+ * The engine thread: the one thread that owns scheduler and engine, and the way in from all others. It drains commands, runs steps
+ * while there is work, and parks when there is none (no polling). Requests come and go between steps, so an abort takes effect within
+ * one step.
+ *
+ * <p>Every request that was accepted gets {@link TokenSink#onFinish} exactly once, whatever happens: engine failure, shutdown, a sink
+ * that throws. The engine is not closed here; close it after {@link #shutdown}.
+ */
+public final class EngineLoop implements GenerationService {
+    /** Beyond the grace period: how long a step in progress may take to end before shutdown stops waiting for it. */
+    private static final Duration LAST_STEP = Duration.ofSeconds(30);
+    private static final Duration LONGEST_GRACE = Duration.ofDays(1);
+    private static final System.Logger LOG = System.getLogger("io.millrace.scheduler");
+
+    private final Engine engine;
+    private final EngineLimits limits;
+    private final LongSupplier nanoTime;
+    private final Scheduler scheduler;
+    private final Progress progress;
+    private final Admission admission;
+    private final RetryAfterEstimate retryAfter;
+    private final StepStats stats = new StepStats();
+    private final CommandQueue commands = new CommandQueue();
+    private final AtomicLong nextRequestId = new AtomicLong(1);
+    private final Thread thread;
+
+    private volatile boolean accepting = true;
+    private volatile boolean alive = true;
+    private volatile String failure;
+    private volatile long shutdownDeadlineNanos = Long.MAX_VALUE;
+
+    private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener) {
+        this.engine = engine;
+        this.limits = engine.limits();
+        this.nanoTime = nanoTime;
+        this.scheduler = new Scheduler(engine, config, nanoTime, listener);
+        this.progress = scheduler.progress();
+        this.retryAfter = scheduler.retryAfter();
+        this.admission = new Admission(limits, progress, retryAfter, nanoTime,
+                Math.addExact(scheduler.maxRunning(), config.maxQueuedRequests()));
+        // A daemon: the front end keeps the process alive, and a forgotten loop must not.
+        this.thread = Thread.ofPlatform().name("millrace-engine").daemon().unstarted(this::run);
+        commands.setConsumer(thread);
+    }
+
+    /** Starts the engine thread. From here on only it touches {@code engine}. */
+    public static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener) {
+        return start(engine, config, listener, System::nanoTime);
+    }
+
+    static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LongSupplier nanoTime) {
+        EngineLoop loop = new EngineLoop(engine, config, nanoTime, listener);
+        loop.thread.start();
+        return loop;
+    }
+
+    // ---- any thread --------------------------------------------------------------------------------------------------------------
+
+    @Override
+    public RequestHandle submit(GenerationRequest request) {
+        return submitAll(List.of(request)).getFirst();
+    }
+
+    @Override
+    public List<RequestHandle> submitAll(List<GenerationRequest> requests) {
+        try {
+            checkOpen();
+            for (GenerationRequest request : requests) {
+                admission.validate(request);
+            }
+            admission.reserve(requests.size());
+            return handOver(requests);
+        } catch (RejectedException e) {
+            scheduler.events().rejected(e.kind());
+            throw e;
+        }
+    }
+
+    private List<RequestHandle> handOver(List<GenerationRequest> requests) {
+        List<RequestState> states = new ArrayList<>(requests.size());
+        boolean taken = false;
+        try {
+            long now = nanoTime.getAsLong();
+            for (GenerationRequest request : requests) {
+                states.add(new RequestState(nextRequestId.getAndIncrement(), request, limits.blockSize(), now, this));
+            }
+            taken = commands.push(new Submit(states));
+        } finally {
+            if (!taken) {
+                admission.release(requests.size());
+            }
+        }
+        if (!taken) {
+            throw closed();
+        }
+        return List.copyOf(states);
+    }
+
+    /** Called once per request at most. */
+    void abort(RequestState request) {
+        // Refused only after the loop has ended, and then the request has too.
+        commands.push(new Abort(request));
+    }
+
+    private void checkOpen() {
+        if (!accepting || !alive) {
+            throw closed();
+        }
+    }
+
+    private RejectedException closed() {
+        String cause = failure;
+        if (cause != null) {
+            return new RejectedException(RejectedException.Kind.ENGINE_DEAD, "SCH-014: the engine failed and takes no requests until the "
+                    + "server is restarted: " + cause, 0);
+        }
+        return new RejectedException(RejectedException.Kind.SHUTTING_DOWN, "SCH-015: the server is shutting down", 0);
+    }
+
+    @Override
+    public EngineLimits limits() {
+        return limits;
+    }
+
+    @Override
+    public Status status() {
+        int inside = admission.numInside();
+        int running = Math.min(progress.numRunning, inside);
+        return new Status(alive, accepting && alive, running, inside - running, progress.numFreeBlocks, limits.numBlocks(),
+                progress.numSteps, alive ? admission.stalledNanos(nanoTime.getAsLong()) : 0, progress.numPreemptions, failure);
+    }
+
+    /**
+     * Has the engine thread prove the scheduler's invariants between two steps and waits for the answer. For tests and diagnosis; slow.
+     *
+     * @throws IllegalStateException with the numbers if one is broken, or if the loop has ended
+     */
+    public void checkIntegrity() {
+        Check check = new Check();
+        if (!commands.push(check)) {
+            throw new IllegalStateException("SCH-008: the engine loop has ended");
+        }
+        try {
+            check.answer.join();
+        } catch (CompletionException e) {
+            throw new IllegalStateException(e.getCause().getMessage(), e.getCause());
+        }
+    }
+
+    /** Idempotent; a later call can only shorten the grace. From the engine thread (a sink) it only asks, without waiting. */
+    @Override
+    public void shutdown(Duration grace) {
+        accepting = false;
+        grace = grace.compareTo(LONGEST_GRACE) < 0 ? grace : LONGEST_GRACE;
+        shorten(System.nanoTime() + grace.toNanos());
+        commands.push(new Wake());
+        if (Thread.currentThread() == thread) {
+            return;
+        }
+        boolean interrupted = false;
+        long giveUp = System.nanoTime() + grace.plus(LAST_STEP).toNanos();
+        while (thread.isAlive() && giveUp - System.nanoTime() > 0) {
+            try {
+                thread.join(Duration.ofNanos(Math.max(1, giveUp - System.nanoTime())));
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        if (thread.isAlive()) {
+            LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + LAST_STEP.toSeconds()
+                    + " s after the grace period; end the process without closing the engine");
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void shorten(long deadline) {
+        // Two concurrent calls may both write; either deadline was asked for by somebody.
+        if (shutdownDeadlineNanos == Long.MAX_VALUE || deadline - shutdownDeadlineNanos < 0) {
+            shutdownDeadlineNanos = deadline;
+        }
+    }
+
+    // ---- engine thread -----------------------------------------------------------------------------------------------------------
+
+    private void run() {
+        FinishReason reason = FinishReason.ABORT;
+        String message = null;
+        try {
+            serve();
+        } catch (Throwable t) {
+            reason = FinishReason.ERROR;
+            message = t.getMessage() == null ? t.toString() : t.getMessage();
+            failure = message;
+            RequestEvents.log("the engine failed; every request ends with an error and new ones are refused", t);
+        }
+        alive = false;
+        // Closed before the last requests end, so that none can slip in behind them.
+        CommandQueue.Command rest = commands.close();
+        scheduler.finishAll(reason, message);
+        for (; rest != null; rest = rest.next()) {
+            rest.refuse();
+        }
+        scheduler.finishAll(reason, message);
+    }
+
+    private void serve() {
+        while (true) {
+            drain();
+            if (scheduler.hasWork()) {
+                if (!accepting && System.nanoTime() - shutdownDeadlineNanos >= 0) {
+                    return;
+                }
+                step();
+            } else if (accepting) {
+                commands.await();
+            } else {
+                return;
+            }
+        }
+    }
+
+    private void drain() {
+        for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
+            c.run();
+        }
+    }
+
+    private void step() {
+        long start = nanoTime.getAsLong();
+        StepPlan plan = scheduler.schedule();
+        if (plan.isEmpty()) {
+            // Requests without anything to compute have just ended; anything else would spin for ever.
+            if (scheduler.hasWork()) {
+                throw new IllegalStateException("SCH-016: nothing could be scheduled with " + scheduler);
+            }
+            return;
+        }
+        stats.setPlan(plan);
+        long scheduled = nanoTime.getAsLong();
+        StepResult result = engine.execute(plan);
+        long executed = nanoTime.getAsLong();
+        scheduler.settle(plan, result);
+        long settled = nanoTime.getAsLong();
+        retryAfter.onStep(plan.totalTokens(), settled - start);
+        stats.setOutcome(progress, limits.numBlocks(), scheduled - start, executed - scheduled, settled - executed);
+        scheduler.events().step(stats);
+    }
+
+    private final class Submit extends CommandQueue.Command {
+        private final List<RequestState> requests;
+
+        Submit(List<RequestState> requests) {
+            this.requests = requests;
+        }
+
+        @Override
+        void run() {
+            for (int i = 0; i < requests.size(); i++) {
+                scheduler.submit(requests.get(i));
+            }
+        }
+
+        @Override
+        void refuse() {
+            // Enters only to be ended like all others.
+            run();
+        }
+    }
+
+    private final class Abort extends CommandQueue.Command {
+        private final RequestState request;
+
+        Abort(RequestState request) {
+            this.request = request;
+        }
+
+        @Override
+        void run() {
+            scheduler.abort(request);
+        }
+
+        @Override
+        void refuse() {}
+    }
+
+    private final class Check extends CommandQueue.Command {
+        final CompletableFuture<Void> answer = new CompletableFuture<>();
+
+        @Override
+        void run() {
+            try {
+                scheduler.checkIntegrity();
+                answer.complete(null);
+            } catch (RuntimeException e) {
+                answer.completeExceptionally(e);
+            }
+        }
+
+        @Override
+        void refuse() {
+            run();
+        }
+    }
+
+    /** Only its arrival counts: it wakes the loop, which then sees what changed. */
+    private static final class Wake extends CommandQueue.Command {
+        @Override
+        void run() {}
+
+        @Override
+        void refuse() {}
+    }
+}

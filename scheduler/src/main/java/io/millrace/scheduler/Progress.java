@@ -1,0 +1,18 @@
+package io.millrace.scheduler;
+
+/**
+ * What other threads may read of the scheduler: written by the engine thread alone, so increments need no atomics. A reader sees each
+ * number whole and at most one step old; numbers of one moment need not belong together. Counters that concern a request are up to
+ * date before its sink is told of its end.
+ */
+final class Progress {
+    volatile int numRunning;
+    volatile int numWaiting;
+    volatile int numFreeBlocks;
+    /** Known tokens of the waiting requests. */
+    volatile long numWaitingTokens;
+    volatile long numSteps;
+    volatile long numFinished;
+    volatile long numPreemptions;
+    volatile long lastStepNanos;
+}

@@ -1,0 +1,154 @@
+package io.millrace.scheduler;
+
+import io.millrace.engine.SamplingParams;
+import io.millrace.engine.Sequence;
+
+/**
+ * One request on its way through the scheduler. All but {@link #abortRequested} belongs to the engine thread.
+ *
+ * <pre>
+ *   WAITING ──admit──► RUNNING ──finish──► FINISHED
+ *      ▲                  │                   ▲
+ *      └────preempt───────┘      abort ───────┘ (from anywhere)
+ * </pre>
+ */
+final class RequestState implements RequestHandle, RequestTimeline {
+    enum Phase { WAITING, RUNNING, FINISHED }
+
+    final Sequence sequence;
+    final TokenSink sink;
+    private final EngineLoop owner;
+
+    // Links of the one RequestList that holds the request.
+    RequestState previous;
+    RequestState next;
+    RequestList list;
+
+    Phase phase = Phase.WAITING;
+    /** Place in the order of arrival; smaller is older and never loses its blocks to a younger one. */
+    long arrivalOrder;
+    /** Whether the engine knows the sequence, so that it must be told of its end. */
+    boolean begun;
+    /** Prompt tokens scored and handed out, counted from position 0 (which has no score): never handed out again. */
+    int numScoredTokens = 1;
+    /** Tokens, logit rows and scoring of the step being planned. */
+    int numScheduled;
+    int numScheduledRows;
+    boolean scheduledScoring;
+    int numPreemptions;
+
+    final long arrivalNanos;
+    long firstScheduledNanos;
+    long firstTokenNanos;
+    long lastTokenNanos;
+    long finishNanos;
+
+    private volatile int numCachedTokens;
+    private volatile boolean abortRequested;
+
+    /** @param owner told of aborts; null where the caller drives the scheduler itself */
+    RequestState(long id, GenerationRequest request, int blockSize, long arrivalNanos, EngineLoop owner) {
+        this.sequence = new Sequence(id, request.promptTokenIds(), request.sampling(), blockSize);
+        this.sink = request.sink();
+        this.arrivalNanos = arrivalNanos;
+        this.owner = owner;
+    }
+
+    @Override
+    public long id() {
+        return sequence.id();
+    }
+
+    @Override
+    public void abort() {
+        if (abortRequested) {
+            return;
+        }
+        abortRequested = true;
+        if (owner != null) {
+            owner.abort(this);
+        }
+    }
+
+    /** True from the moment of {@link #abort}, before the scheduler has acted on it: no further token is handed out. */
+    boolean abortRequested() {
+        return abortRequested;
+    }
+
+    @Override
+    public int numCachedTokens() {
+        return numCachedTokens;
+    }
+
+    /** Whether there are prompt tokens still to be scored. */
+    boolean scoresPrompt() {
+        return sequence.sampling().numPromptLogprobs() >= 0 && numScoredTokens < sequence.numPromptTokens();
+    }
+
+    /**
+     * Positions whose keys and values must be computed before the request can go on. With {@code maxTokens} 0 nothing is sampled, so
+     * the last prompt token, which would only predict the next one, is never run.
+     */
+    int numTokensToCompute() {
+        SamplingParams sampling = sequence.sampling();
+        if (sampling.maxTokens() > 0) {
+            return sequence.numTokens();
+        }
+        return sampling.numPromptLogprobs() >= 0 ? sequence.numPromptTokens() - 1 : 0;
+    }
+
+    int numRemaining() {
+        return numTokensToCompute() - sequence.numComputedTokens();
+    }
+
+    @Override
+    public int numPromptTokens() {
+        return sequence.numPromptTokens();
+    }
+
+    @Override
+    public int numOutputTokens() {
+        return sequence.numOutputTokens();
+    }
+
+    @Override
+    public int maxTokens() {
+        return sequence.sampling().maxTokens();
+    }
+
+    @Override
+    public int numPreemptions() {
+        return numPreemptions;
+    }
+
+    @Override
+    public long arrivalNanos() {
+        return arrivalNanos;
+    }
+
+    @Override
+    public long firstScheduledNanos() {
+        return firstScheduledNanos;
+    }
+
+    @Override
+    public long firstTokenNanos() {
+        return firstTokenNanos;
+    }
+
+    @Override
+    public long lastTokenNanos() {
+        return lastTokenNanos;
+    }
+
+    @Override
+    public long finishNanos() {
+        return finishNanos;
+    }
+
+    @Override
+    public String toString() {
+        return "request " + id() + " " + phase + " [" + sequence.numPromptTokens() + " prompt + " + sequence.numOutputTokens()
+                + " output tokens, " + sequence.numComputedTokens() + " computed, " + sequence.numBlocks() + " blocks]";
+    }
+}

@@ -1,0 +1,22 @@
+/**
+ * Which tokens of which requests are computed in the next step, and who gets them afterwards.
+ *
+ * <p><b>For the modules above:</b> {@link io.millrace.scheduler.EngineLoop} (start it over an engine; it implements
+ * {@link io.millrace.scheduler.GenerationService}), {@link io.millrace.scheduler.GenerationRequest} with its
+ * {@link io.millrace.scheduler.TokenSink}, {@link io.millrace.scheduler.RequestHandle},
+ * {@link io.millrace.scheduler.SchedulerConfig}, {@link io.millrace.scheduler.RejectedException}, and for metrics
+ * {@link io.millrace.scheduler.SchedulerListener} with {@link io.millrace.scheduler.StepStats} and
+ * {@link io.millrace.scheduler.RequestTimeline}.
+ *
+ * <p><b>Inside:</b> {@code EngineLoop} runs the one thread; {@code CommandQueue} is the way in; {@code Admission} refuses early;
+ * {@code Scheduler} plans and settles; {@code BlockPool} counts KV blocks; {@code RequestState} and {@code RequestList} hold the
+ * requests; {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read.
+ *
+ * <p><b>Threading.</b> One engine thread owns all scheduler state. Others hand over through the lock-free {@code CommandQueue} and read
+ * {@code Progress}; nothing here takes a lock. Sinks and listeners are called on the engine thread and must return at once.
+ *
+ * <p><b>Allocation.</b> Per request, never per step: a sequence's token array doubles now and then, and that is all.
+ *
+ * <p><b>Must not know:</b> device memory, logits, model names, text, HTTP.
+ */
+package io.millrace.scheduler;

@@ -1,0 +1,119 @@
+package io.millrace.scheduler;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.FakeEngine;
+import io.millrace.engine.SamplingParams;
+import io.millrace.engine.StepPlan;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/**
+ * A scheduler over a {@link FakeEngine}, stepped by the test under virtual time. After every step all invariants are checked, and that
+ * the plan kept the budgets and the oldest request went forward.
+ */
+final class Harness {
+    final FakeEngine engine;
+    final Scheduler scheduler;
+    final EngineLimits limits;
+    final List<RequestState> requests = new ArrayList<>();
+    final List<RecordingSink> sinks = new ArrayList<>();
+    private final SchedulerConfig config;
+    private final Admission admission;
+    long nanos = 1_000_000;
+    long numSteps;
+    /** Running hash of all plans: equal schedules, equal hash. */
+    long scheduleHash;
+
+    Harness(FakeEngine.Builder builder, int maxPrefillChunk) {
+        this(builder, maxPrefillChunk, SchedulerListener.NONE);
+    }
+
+    Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener) {
+        engine = builder.build();
+        limits = engine.limits();
+        config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), maxPrefillChunk, 1 << 20);
+        scheduler = new Scheduler(engine, config, () -> nanos, listener);
+        admission = new Admission(limits, scheduler.progress(), scheduler.retryAfter(), () -> nanos, 1 << 20);
+    }
+
+    static int[] prompt(int seed, int length) {
+        return new SplittableRandom(seed).ints(length, 3, 1000).toArray();
+    }
+
+    RequestState submit(int[] prompt, SamplingParams sampling) {
+        RecordingSink sink = new RecordingSink();
+        sinks.add(sink);
+        return submit(prompt, sampling, sink);
+    }
+
+    RequestState submit(int[] prompt, SamplingParams sampling, TokenSink sink) {
+        GenerationRequest request = new GenerationRequest(prompt, sampling, sink);
+        admission.validate(request);
+        RequestState state = new RequestState(requests.size() + 1, request, limits.blockSize(), nanos, null);
+        requests.add(state);
+        scheduler.submit(state);
+        return state;
+    }
+
+    RecordingSink sink(RequestState request) {
+        return (RecordingSink) request.sink;
+    }
+
+    /** One step; does nothing if nothing is left to compute. */
+    StepPlan step() {
+        RequestState oldest = oldest();
+        int before = oldest == null ? 0 : oldest.sequence.numComputedTokens();
+        StepPlan plan = scheduler.schedule();
+        scheduler.checkIntegrity();
+        if (plan.isEmpty()) {
+            assertThat(scheduler.hasWork()).as("nothing planned with %s", scheduler).isFalse();
+            return plan;
+        }
+        assertThat(plan.totalTokens()).isLessThanOrEqualTo(limits.maxNumBatchedTokens());
+        for (int i = 0; i < plan.size(); i++) {
+            boolean isPrefill = plan.numTokens(i) > 1;
+            assertThat(plan.numTokens(i)).isLessThanOrEqualTo(isPrefill ? config.maxPrefillChunk() : 1);
+            scheduleHash = 31 * (31 * (31 * scheduleHash + plan.sequence(i).id()) + plan.firstPosition(i)) + plan.numTokens(i);
+        }
+        nanos += 100_000 + 1_000L * plan.totalTokens();
+        scheduler.settle(plan, engine.execute(plan));
+        scheduler.checkIntegrity();
+        numSteps++;
+        if (oldest != null && oldest.phase != RequestState.Phase.FINISHED) {
+            assertThat(oldest.sequence.numComputedTokens()).as("progress of the oldest, %s", oldest).isGreaterThan(before);
+        }
+        return plan;
+    }
+
+    private RequestState oldest() {
+        for (RequestState r : requests) {
+            if (r.phase != RequestState.Phase.FINISHED && r.numRemaining() > 0) {
+                return r;
+            }
+        }
+        return null;
+    }
+
+    /** Steps until nothing is left, then checks that nothing is left behind. */
+    void drain() {
+        long bound = numSteps + 1_000_000;
+        while (scheduler.hasWork()) {
+            step();
+            assertThat(numSteps).as("steps").isLessThan(bound);
+        }
+        assertThat(scheduler.progress().numFreeBlocks).isEqualTo(limits.numBlocks());
+        assertThat(engine.numLive()).isZero();
+        for (RecordingSink sink : sinks) {
+            assertThat(sink.fault()).isNull();
+            assertThat(sink.numFinishes()).isEqualTo(1);
+        }
+    }
+
+    void expectOutput(RequestState request) {
+        assertThat(sink(request).tokens()).as("output of %s", request).isEqualTo(engine.expectedTokens(
+                java.util.Arrays.copyOf(request.sequence.tokenIds(), request.numPromptTokens()), request.sequence.sampling()));
+    }
+}
