@@ -1,0 +1,101 @@
+package io.millrace.server;
+
+import io.millrace.engine.EngineConfig;
+import io.millrace.engine.EngineLimits;
+import io.millrace.scheduler.SchedulerConfig;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The whole configuration of a process that loads a model, validated once by {@link ConfigReader}. What each component means is said
+ * in {@link Settings}; 0 in a count or size means "decide from model and machine".
+ */
+public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, long seed, int maxNumSeqs, int maxNumBatchedTokens,
+        int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
+        int numBlocks, String backend, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
+        Duration shutdownTimeout, boolean logStats) {
+
+    /** Alternatives per token that a request can ask for: OpenAI's limit. */
+    private static final int MAX_LOGPROBS = 20;
+    /** A chunk this large keeps the kernels busy; a larger one only makes others wait longer for their next token. */
+    private static final int DEFAULT_PREFILL_CHUNK = 512;
+
+    static ServerConfig of(ConfigReader values) {
+        return new ServerConfig(values.get(Settings.MODEL), values.get(Settings.MAX_MODEL_LEN),
+                values.get(Settings.GENERATION_CONFIG).equals("auto"), values.get(Settings.SEED), values.get(Settings.MAX_NUM_SEQS),
+                values.get(Settings.MAX_NUM_BATCHED_TOKENS), values.get(Settings.MAX_PREFILL_CHUNK), values.get(Settings.MAX_NUM_QUEUED_REQS),
+                values.get(Settings.MEMORY_UTILIZATION), values.get(Settings.KV_CACHE_MEMORY_BYTES), values.get(Settings.KV_CACHE_DTYPE),
+                values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.BACKEND), values.get(Settings.THREADS),
+                values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
+                values.get(Settings.SHUTDOWN_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS));
+    }
+
+    /** Settings that are right one by one but not together. */
+    List<String> contradictions() {
+        List<String> problems = new ArrayList<>();
+        if (maxNumBatchedTokens > 0 && maxNumBatchedTokens < maxNumSeqs) {
+            problems.add("CFG-005: --max-num-batched-tokens " + maxNumBatchedTokens + " is below --max-num-seqs " + maxNumSeqs
+                    + ", so that many sequences could never run together; lower --max-num-seqs or raise the tokens");
+        }
+        if (maxNumBatchedTokens > 0 && maxPrefillChunk > maxNumBatchedTokens) {
+            problems.add("CFG-005: --max-prefill-chunk " + maxPrefillChunk + " is above --max-num-batched-tokens " + maxNumBatchedTokens
+                    + "; a chunk cannot be larger than a step");
+        }
+        if (numBlocks > 0 && kvCacheMemoryBytes > 0) {
+            problems.add("CFG-005: --num-gpu-blocks-override and --kv-cache-memory-bytes both set the size of the KV cache; give one");
+        }
+        return problems;
+    }
+
+    /**
+     * The folder to load.
+     *
+     * @throws ConfigException if it is none, saying what was looked for
+     */
+    public Path modelFolder() {
+        if (model.isEmpty()) {
+            String bundled = System.getProperty("millrace.demo-model");
+            if (bundled == null || !Files.isDirectory(Path.of(bundled))) {
+                throw new ConfigException(List.of("CFG-006: no model given, and the bundled demonstration model is not at "
+                        + (bundled == null ? "any known place" : bundled) + "; start with ./millrace, or give --model FOLDER"));
+            }
+            return Path.of(bundled);
+        }
+        Path path = Path.of(model);
+        if (Files.isDirectory(path)) {
+            return path.toAbsolutePath().normalize();
+        }
+        if (Files.exists(path)) {
+            throw new ConfigException(List.of("CFG-006: --model '" + model + "' is a file; give the folder with config.json, *.safetensors "
+                    + "and tokenizer.json (GGUF files are not supported yet)"));
+        }
+        boolean hubName = model.matches("[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*");
+        throw new ConfigException(List.of("CFG-006: --model '" + model + "' does not exist; looked for the folder "
+                + path.toAbsolutePath().normalize() + (hubName
+                        ? ". If this is a name on the hub: downloads are not supported yet, fetch it first with 'hf download " + model
+                                + " --local-dir FOLDER' and give --model FOLDER"
+                        : "; give the folder with config.json, *.safetensors and tokenizer.json")));
+    }
+
+    /** Names the API answers to; the first is reported. */
+    public List<String> modelNames(String loadedName) {
+        if (!servedModelNames.isEmpty()) {
+            return servedModelNames;
+        }
+        return List.of(model.isEmpty() ? "millrace-demo" : loadedName);
+    }
+
+    public EngineConfig engineConfig() {
+        return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, MAX_LOGPROBS, kvCacheDtype,
+                kvCacheMemoryBytes, memoryUtilization, numBlocks, threads);
+    }
+
+    public SchedulerConfig schedulerConfig(EngineLimits limits) {
+        int budget = limits.maxNumBatchedTokens();
+        int chunk = maxPrefillChunk == 0 ? DEFAULT_PREFILL_CHUNK : maxPrefillChunk;
+        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests);
+    }
+}

@@ -1,0 +1,119 @@
+package io.millrace.server;
+
+import io.millrace.server.Setting.Group;
+import io.millrace.server.Setting.Kind;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+
+/** Every setting, once. Flags, YAML keys, variables, help and the README's table follow from here. */
+public final class Settings {
+    private static final int MANY = Integer.MAX_VALUE / 4;
+
+    public static final Setting<String> MODEL = new Setting<>("model", List.of(), Group.MODEL, Kind.VALUE, "FOLDER", "", false,
+            texts -> texts.isEmpty() ? "" : Values.text().parse(texts),
+            "folder with config.json, safetensors and tokenizer.json; without it the bundled demonstration model");
+    public static final Setting<List<String>> SERVED_MODEL_NAME = new Setting<>("served-model-name", List.of(), Group.SERVER, Kind.VALUE,
+            "NAME", "", true, Values.list(), "name the API answers to (repeatable, the first is reported); default: the folder's name");
+    public static final Setting<Integer> MAX_MODEL_LEN = count("max-model-len", Group.MODEL, "auto", 1,
+            "longest sequence, prompt and answer together, in tokens; auto: the model's own");
+    public static final Setting<String> GENERATION_CONFIG = new Setting<>("generation-config", List.of(), Group.MODEL, Kind.VALUE, "auto|vllm",
+            "auto", false, Values.choice("auto", "vllm"),
+            "auto: sampling defaults come from the model's generation_config.json; vllm: temperature 1, top_p 1, nothing else");
+    public static final Setting<Long> SEED = new Setting<>("seed", List.of(), Group.MODEL, Kind.VALUE, "INT", "0", false, Values.whole(),
+            "base of the seeds of requests that bring none");
+
+    public static final Setting<Integer> MAX_NUM_SEQS = count("max-num-seqs", Group.MEMORY, "256", 1, "sequences computed in one step at most");
+    public static final Setting<Integer> MAX_NUM_BATCHED_TOKENS = count("max-num-batched-tokens", Group.MEMORY, "auto", 1,
+            "tokens computed in one step at most, prompts and answers together");
+    public static final Setting<Integer> MAX_PREFILL_CHUNK = count("max-prefill-chunk", Group.MEMORY, "auto", 1,
+            "prompt tokens of one request in one step at most: smaller keeps others' tokens flowing, larger reads prompts faster");
+    public static final Setting<Integer> MAX_NUM_QUEUED_REQS = count("max-num-queued-reqs", Group.MEMORY, "1024", 0,
+            "waiting requests beyond which new ones are answered 429");
+    public static final Setting<Integer> BLOCK_SIZE = new Setting<>("block-size", List.of(), Group.MEMORY, Kind.VALUE, "TOKENS", "16", false,
+            Values.one(text -> {
+                int value = Values.count(1, 256, false).parse(List.of(text));
+                if (Integer.bitCount(value) != 1) {
+                    throw new IllegalArgumentException("use a power of two from 1 to 256");
+                }
+                return value;
+            }), "tokens per KV cache block");
+    public static final Setting<String> KV_CACHE_DTYPE = new Setting<>("kv-cache-dtype", List.of(), Group.MEMORY, Kind.VALUE, "TYPE", "auto",
+            false, Values.choice("auto", "float32", "float16", "bfloat16"), "auto (the weights' type), float32, float16 or bfloat16");
+    public static final Setting<Double> MEMORY_UTILIZATION = new Setting<>("memory-utilization", List.of("gpu-memory-utilization"), Group.MEMORY,
+            Kind.VALUE, "SHARE", "0.5", false, Values.fraction(0, 1),
+            "share of this process's memory limit for weights, workspace and KV cache together");
+    public static final Setting<Long> KV_CACHE_MEMORY_BYTES = new Setting<>("kv-cache-memory-bytes", List.of(), Group.MEMORY, Kind.VALUE, "BYTES",
+            "auto", false, Values.bytes(), "KV cache of exactly this size (2GiB, 512M) instead of a share");
+    public static final Setting<Integer> NUM_BLOCKS = count("num-gpu-blocks-override", List.of("num-blocks-override"), Group.MEMORY, "auto", 1,
+            "exactly so many KV blocks, for tests");
+
+    public static final Setting<String> BACKEND = new Setting<>("backend", List.of(), Group.MACHINE, Kind.VALUE, "cpu|reference", "cpu", false,
+            Values.choice("cpu", "reference"), "cpu: native kernels; reference: scalar Java, slow, to compare with");
+    public static final Setting<Integer> THREADS = count("threads", Group.MACHINE, "auto", 1, "compute threads; auto: one per available core");
+
+    public static final Setting<String> HOST = new Setting<>("host", List.of(), Group.SERVER, Kind.VALUE, "ADDRESS", "127.0.0.1", false,
+            Values.text(), "address to listen on; 0.0.0.0 for all interfaces");
+    public static final Setting<Integer> PORT = new Setting<>("port", List.of(), Group.SERVER, Kind.VALUE, "INT", "8000", false,
+            Values.count(0, 65535, false), "port to listen on; 0 takes a free one and prints it");
+    public static final Setting<List<String>> API_KEY = new Setting<>("api-key", List.of(), Group.SERVER, Kind.VALUE, "KEY", "", true,
+            Values.list(), "key that clients must present as 'Authorization: Bearer KEY' (repeatable); default: no key is asked for");
+    public static final Setting<Duration> SHUTDOWN_TIMEOUT = new Setting<>("shutdown-timeout", List.of(), Group.SERVER, Kind.VALUE, "SECONDS",
+            "30", false, Values.seconds(3600), "after SIGTERM running requests may finish for so long");
+    public static final Setting<Boolean> DISABLE_LOG_STATS = new Setting<>("disable-log-stats", List.of(), Group.SERVER, Kind.SWITCH, "",
+            "false", false, Values.bool(), "no line of statistics every 5 seconds of work");
+
+    /** In the order of the help. */
+    public static final List<Setting<?>> ALL = List.of(MODEL, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
+            MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
+            BACKEND, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, DISABLE_LOG_STATS,
+            later("dtype", List.of(), "auto", "weights stay in the checkpoint's type"),
+            later("quantization", List.of("q"), "none", "quantised weights are not supported yet; use a float32, float16 or bfloat16 checkpoint"),
+            later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
+            later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),
+            later("data-parallel-size", List.of("dp"), "1", "start several servers on different ports instead"),
+            laterSwitch("enable-prefix-caching", "false", "prompts are computed anew for each request"),
+            laterSwitch("enable-chunked-prefill", "true", "prompts longer than a step are always computed in chunks; --max-prefill-chunk sets their size"),
+            laterSwitch("enable-lora", "false", "adapters are not supported yet; merge them into the weights"),
+            laterSwitch("trust-remote-code", "false", "model code in Python is never run"),
+            laterSwitch("enable-auto-tool-choice", "false", "tool calls are not supported yet"),
+            later("scheduling-policy", List.of(), "fcfs", "requests are served in the order of arrival"),
+            later("speculative-config", List.of(), "none", "speculative decoding is not supported yet"),
+            later("load-format", List.of(), "auto", "weights are read from safetensors"));
+
+    private Settings() {}
+
+    /** The setting of that key or alias, with dashes or underscores. */
+    public static Optional<Setting<?>> find(String name) {
+        return ALL.stream().filter(setting -> setting.answersTo(name)).findFirst();
+    }
+
+    private static Setting<Integer> count(String key, Group group, String defaultText, int min, String description) {
+        return count(key, List.of(), group, defaultText, min, description);
+    }
+
+    private static Setting<Integer> count(String key, List<String> aliases, Group group, String defaultText, int min, String description) {
+        return new Setting<>(key, aliases, group, Kind.VALUE, "INT", defaultText, false,
+                Values.count(min, MANY, defaultText.equals("auto")), description);
+    }
+
+    /** Refused rather than ignored: a user who asks for it must not believe to have got it. */
+    private static Setting<String> later(String key, List<String> aliases, String only, String why) {
+        return new Setting<>(key, aliases, Group.LATER, Kind.VALUE, only, only, false, Values.one(text -> {
+            if (!text.equalsIgnoreCase(only)) {
+                throw new UnsupportedOperationException("only " + only + " is supported: " + why);
+            }
+            return only;
+        }), why);
+    }
+
+    private static Setting<Boolean> laterSwitch(String key, String only, String why) {
+        return new Setting<>(key, List.of(), Group.LATER, Kind.SWITCH, "", only, false, texts -> {
+            boolean value = Values.bool().parse(texts);
+            if (value != Boolean.parseBoolean(only)) {
+                throw new UnsupportedOperationException("only " + only + " is supported: " + why);
+            }
+            return value;
+        }, why);
+    }
+}

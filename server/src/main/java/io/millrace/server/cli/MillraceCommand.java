@@ -1,0 +1,126 @@
+package io.millrace.server.cli;
+
+import io.millrace.engine.EngineException;
+import io.millrace.server.ConfigException;
+import io.millrace.server.Logging;
+import java.net.BindException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.Help.ColorScheme;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/** {@code ./millrace}: the commands and what becomes of their failures. */
+@Command(name = "millrace", versionProvider = Version.class, sortOptions = false,
+        header = "Millrace: an LLM inference server in one Java process, OpenAI-compatible, natively accelerated.%n",
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace COMMAND [flags]",
+        commandListHeading = "%nCommands:%n",
+        footer = {"", "Try:  ./millrace serve                       then open http://127.0.0.1:8000/v1/models",
+            "      ./millrace run \"Once upon a time\"", "      ./millrace serve --help              all flags with their defaults", "",
+            "Exit codes: 0 done, 1 failure, 2 wrong flags or configuration, 3 model not loadable, 4 address not available,",
+            "            69 no JDK or compiler, 70 build failed, 128+n ended by signal n."})
+public final class MillraceCommand implements Runnable {
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = {"-h", "--help"}, usageHelp = true, description = "this text")
+    private boolean help;
+
+    @Option(names = {"-V", "--version"}, versionHelp = true, description = "version and JVM")
+    private boolean version;
+
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "");
+    }
+
+    /** Runs the command line and returns the exit code. */
+    public static int execute(String... args) {
+        return commandLine().execute(args);
+    }
+
+    static CommandLine commandLine() {
+        CommandLine root = new CommandLine(new MillraceCommand());
+        root.addSubcommand("serve", ServeCommand.create());
+        root.addSubcommand("info", new CommandLine(new InfoCommand()));
+        configure(root);
+        return root;
+    }
+
+    private static void configure(CommandLine line) {
+        line.setUsageHelpWidth(120).setUsageHelpLongOptionsMaxWidth(34).setCaseInsensitiveEnumValuesAllowed(true)
+                .setColorScheme(CommandLine.Help.defaultColorScheme(System.getenv("NO_COLOR") == null ? Ansi.AUTO : Ansi.OFF))
+                .setExitCodeExceptionMapper(MillraceCommand::exitCode)
+                .setParameterExceptionHandler((failure, args) -> wrongFlags(failure))
+                .setExecutionExceptionHandler((failure, command, parsed) -> report(failure, command, isVerbose(parsed)));
+        line.getSubcommands().values().forEach(MillraceCommand::configure);
+    }
+
+    private static boolean isVerbose(CommandLine.ParseResult parsed) {
+        return parsed.hasMatchedOption("--verbose") || (parsed.hasSubcommand() && isVerbose(parsed.subcommand()));
+    }
+
+    private static int wrongFlags(ParameterException failure) {
+        CommandLine command = failure.getCommandLine();
+        ColorScheme colors = command.getColorScheme();
+        if (failure.getMessage().isEmpty()) {
+            command.usage(command.getErr(), colors);
+            return ExitCodes.USAGE;
+        }
+        command.getErr().println(colors.errorText("CFG-001: " + firstLine(failure.getMessage())));
+        UnmatchedArgumentException.printSuggestions(failure, command.getErr());
+        command.getErr().println("All flags: ./" + command.getCommandSpec().qualifiedName() + " --help");
+        return ExitCodes.USAGE;
+    }
+
+    private static int report(Exception failure, CommandLine command, boolean verbose) throws Exception {
+        if (verbose) {
+            throw failure;
+        }
+        String text = switch (failure) {
+            case ConfigException config -> String.join(System.lineSeparator(), config.problems());
+            case EngineException engine -> engine.getMessage();
+            case CommandFailure known -> known.getMessage();
+            default -> "SRV-001: " + describe(failure) + "; run again with --verbose for the stack";
+        };
+        text.lines().forEach(line -> command.getErr().println(command.getColorScheme().errorText(line)));
+        return exitCode(failure);
+    }
+
+    private static int exitCode(Throwable failure) {
+        return switch (failure) {
+            case ParameterException wrong -> ExitCodes.USAGE;
+            case ConfigException wrong -> ExitCodes.USAGE;
+            case EngineException engine -> ExitCodes.MODEL;
+            case CommandFailure known -> known.exitCode();
+            case BindException bind -> ExitCodes.ADDRESS;
+            default -> ExitCodes.FAILURE;
+        };
+    }
+
+    private static String describe(Throwable failure) {
+        String message = failure.getMessage();
+        return failure.getClass().getSimpleName() + (message == null ? "" : ": " + firstLine(message));
+    }
+
+    private static String firstLine(String text) {
+        return text.lines().findFirst().orElse("");
+    }
+
+    /** {@code --verbose} is the same flag in every command. */
+    static final class Verbosity {
+        @Option(names = "--verbose", description = "debug lines, and the stack of a failure")
+        void set(boolean verbose) {
+            if (verbose) {
+                Logging.verbose();
+            }
+        }
+
+        @Option(names = {"-h", "--help"}, usageHelp = true, description = "this text")
+        private boolean help;
+    }
+}

@@ -1,0 +1,43 @@
+package io.millrace.server.cli;
+
+import io.millrace.server.ServerConfig;
+import io.millrace.server.Setting;
+import java.util.EnumSet;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code millrace serve}: the server, until a signal ends it. */
+@Command(name = "serve", sortOptions = false, header = "Serve a model over HTTP with OpenAI's API.%n",
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace serve [MODEL] [flags]")
+final class ServeCommand implements Callable<Integer> {
+    @Spec
+    private CommandSpec spec;
+
+    @Parameters(index = "0", arity = "0..1", paramLabel = "MODEL", description = "the same as --model")
+    private String positionalModel;
+
+    @Option(names = "--train-start-up", hidden = true)
+    private boolean trainStartUp;
+
+    @Mixin
+    private MillraceCommand.Verbosity verbosity;
+
+    static CommandLine create() {
+        CommandLine line = new CommandLine(new ServeCommand());
+        SettingOptions.addTo(line.getCommandSpec(), EnumSet.allOf(Setting.Group.class));
+        return line;
+    }
+
+    @Override
+    public Integer call() throws Exception {
+        ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
+        System.err.println(config + " " + config.modelFolder());
+        return ExitCodes.OK;
+    }
+}
