@@ -1,0 +1,143 @@
+package io.millrace.engine;
+
+import io.millrace.engine.model.DecoderModel;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.KvCache;
+import io.millrace.kernels.Program;
+
+/**
+ * Runs plans on one backend: fills the batch, replays the recorded program, hands out its outputs. {@link #execute} allocates nothing.
+ * What reaches native code is checked here: ids inside the vocabulary when a sequence begins, block ids and ranges in every step.
+ *
+ * <p>Errors: {@code SEQ-001} an id outside the vocabulary, {@code SEQ-002} a sequence that was not begun, {@code STEP-001} a plan that the
+ * batch cannot hold or whose blocks are wrong, {@code STEP-002} a sampled id outside the vocabulary.
+ */
+final class ModelEngine implements Engine {
+    private final Backend backend;
+    private final Batch batch;
+    private final Program program;
+    private final EngineLimits limits;
+    private final StepOutputs outputs;
+    private boolean closed;
+
+    /** @param backend owned from here on: closed by {@link #close} */
+    ModelEngine(Backend backend, DecoderModel model, KvCache cache, EngineLimits limits) {
+        this.backend = backend;
+        this.batch = backend.batch();
+        this.limits = limits;
+        this.outputs = new StepOutputs(batch.sampling, limits.maxNumSeqs());
+        this.program = backend.record(ops -> {
+            model.forward(ops, cache);
+            ops.sample(model.logits());
+        });
+    }
+
+    @Override
+    public EngineLimits limits() {
+        return limits;
+    }
+
+    @Override
+    public void begin(Sequence sequence) {
+        for (int p = 0; p < sequence.numTokens(); p++) {
+            checkId(sequence, sequence.tokenId(p), "token");
+        }
+        for (int id : sequence.sampling().biasIds()) {
+            checkId(sequence, id, "logit_bias");
+        }
+        sequence.setEngineState(new SamplingState(sequence, limits));
+    }
+
+    @Override
+    public void end(Sequence sequence) {
+        if (sequence.engineState() instanceof SamplingState state) {
+            state.close();
+            sequence.setEngineState(null);
+        }
+    }
+
+    @Override
+    public StepResult execute(StepPlan plan) {
+        if (plan.size() > limits.maxNumSeqs() || plan.totalTokens() > limits.maxNumBatchedTokens() || plan.isEmpty()) {
+            throw new EngineException("STEP-001", "a step of " + plan.size() + " sequences and " + plan.totalTokens() + " tokens; limits are 1 to "
+                    + limits.maxNumSeqs() + " sequences and " + limits.maxNumBatchedTokens() + " tokens");
+        }
+        batch.clear();
+        for (int i = 0; i < plan.size(); i++) {
+            addEntry(plan, i);
+        }
+        backend.run(program);
+        for (int i = 0; i < plan.size(); i++) {
+            int token = outputs.token(i);
+            if (outputs.sampledRow(i) >= 0 && (token < 0 || token >= limits.vocabSize())) {
+                throw new EngineException("STEP-002", "sequence " + plan.sequence(i).id() + " drew the id " + token
+                        + " outside the vocabulary of " + limits.vocabSize());
+            }
+        }
+        return outputs;
+    }
+
+    @Override
+    public void close() {
+        if (!closed) {
+            closed = true;
+            backend.close();
+        }
+    }
+
+    private void addEntry(StepPlan plan, int i) {
+        Sequence sequence = plan.sequence(i);
+        int first = plan.firstPosition(i);
+        int count = plan.numTokens(i);
+        int numBlocks = checkBlocks(sequence, first, count);
+        if (!(sequence.engineState() instanceof SamplingState state)) {
+            throw new EngineException("SEQ-002", "sequence " + sequence.id() + " was not begun or has ended");
+        }
+        if (batch.numLogitRows() + plan.numLogitRows(i) > limits.maxLogitRows()) {
+            throw new EngineException("STEP-001", "a step of more than " + limits.maxLogitRows() + " logit rows; score prompts in smaller chunks");
+        }
+        int t0 = batch.addSequence(sequence.tokenIds(), first, count, sequence.blockIds(), numBlocks);
+        boolean samples = plan.samples(i);
+        int scored = plan.numLogitRows(i) - (samples ? 1 : 0);
+        int firstRow = batch.numLogitRows();
+        int promptTop = sequence.sampling().numPromptLogprobs();
+        for (int k = 0; k < scored; k++) {
+            int row = batch.addLogitRow(t0 + k);
+            batch.sampling.setScored(row, sequence.tokenId(first + k + 1), Math.min(batch.sampling.maxTop(), Math.max(0, promptTop)));
+            outputs.setTop(row, promptTop);
+        }
+        int sampledRow = -1;
+        if (samples) {
+            sampledRow = batch.addLogitRow(t0 + count - 1);
+            state.fill(batch.sampling, sampledRow, sequence);
+            outputs.setTop(sampledRow, sequence.sampling().numLogprobs());
+        }
+        outputs.setEntry(i, firstRow, scored, sampledRow);
+    }
+
+    /** @return blocks that hold the positions {@code [0, first + count)} */
+    private int checkBlocks(Sequence sequence, int first, int count) {
+        int end = first + count;
+        int needed = (end + limits.blockSize() - 1) / limits.blockSize();
+        if (first < 0 || count <= 0 || end > sequence.numTokens() || end > limits.maxModelLen() || sequence.numBlocks() < needed) {
+            throw new EngineException("STEP-001", "sequence " + sequence.id() + ": positions [" + first + ", " + end + ") with " + sequence.numBlocks()
+                    + " blocks of " + limits.blockSize() + "; it has " + sequence.numTokens() + " tokens, the model takes " + limits.maxModelLen());
+        }
+        int[] blocks = sequence.blockIds();
+        for (int j = 0; j < needed; j++) {
+            if (blocks[j] < 0 || blocks[j] >= limits.numBlocks()) {
+                throw new EngineException("STEP-001", "sequence " + sequence.id() + ": block id " + blocks[j] + " is outside [0, "
+                        + limits.numBlocks() + ")");
+            }
+        }
+        return needed;
+    }
+
+    private void checkId(Sequence sequence, int id, String what) {
+        if (id < 0 || id >= limits.vocabSize()) {
+            throw new EngineException("SEQ-001", "sequence " + sequence.id() + ": " + what + " id " + id + " is outside the vocabulary [0, "
+                    + limits.vocabSize() + ")");
+        }
+    }
+}

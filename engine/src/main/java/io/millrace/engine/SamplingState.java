@@ -1,0 +1,74 @@
+package io.millrace.engine;
+
+import io.millrace.kernels.SamplingRows;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * The native arrays that sampling of one sequence reads, kept from {@link Engine#begin} to {@link Engine#end}. Plain greedy or
+ * temperature sampling needs none and takes no native memory. Engine thread only.
+ */
+final class SamplingState implements AutoCloseable {
+    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;
+
+    private final SamplingParams sampling;
+    private final Arena arena;
+    private final long biasIds;
+    private final long biasValues;
+    private final long suppressed;
+    private final int numSuppressed;
+    /** int32 prompt and output ids so far; null without penalties. */
+    private final MemorySegment history;
+    private int historyLength;
+
+    SamplingState(Sequence sequence, EngineLimits limits) {
+        sampling = sequence.sampling();
+        boolean hasBias = sampling.biasIds().length > 0;
+        boolean hasMinimum = sampling.minTokens() > 0;
+        arena = hasBias || hasMinimum || sampling.hasPenalties() ? Arena.ofConfined() : null;
+        biasIds = hasBias ? arena.allocateFrom(I32, sampling.biasIds()).address() : 0;
+        biasValues = hasBias ? arena.allocateFrom(ValueLayout.JAVA_FLOAT, sampling.biasValues()).address() : 0;
+        int[] ends = hasMinimum ? endingIds(limits) : new int[0];
+        numSuppressed = ends.length;
+        suppressed = ends.length > 0 ? arena.allocateFrom(I32, ends).address() : 0;
+        long longest = Math.min((long) sequence.numPromptTokens() + sampling.maxTokens(), limits.maxModelLen() + 1L);
+        history = sampling.hasPenalties() ? arena.allocate(I32, Math.max(longest, sequence.numTokens())) : null;
+    }
+
+    /** Every id that could end the sequence: the model's own and the request's. */
+    private int[] endingIds(EngineLimits limits) {
+        int[] own = limits.eosTokenIds();
+        int[] stop = sampling.stopTokenIds();
+        int[] all = java.util.Arrays.copyOf(own, own.length + stop.length);
+        System.arraycopy(stop, 0, all, own.length, stop.length);
+        return java.util.Arrays.stream(all).filter(id -> id >= 0 && id < limits.vocabSize()).distinct().toArray();
+    }
+
+    /** Writes everything that logit row {@code r} needs to draw the next token of {@code sequence}. Allocates nothing. */
+    void fill(SamplingRows rows, int r, Sequence sequence) {
+        int produced = sequence.numOutputTokens();
+        rows.setGreedy(r, Math.min(rows.maxTop(), Math.max(0, sampling.numLogprobs())));
+        rows.setDraw(r, sampling.temperature(), sampling.topK(), sampling.topP(), sampling.minP(), sampling.seed(), produced);
+        if (biasIds != 0) {
+            rows.setBias(r, biasIds, biasValues, sampling.biasIds().length);
+        }
+        if (produced < sampling.minTokens()) {
+            rows.setSuppressed(r, suppressed, numSuppressed);
+        }
+        if (history != null) {
+            int newTokens = sequence.numTokens() - historyLength;
+            MemorySegment.copy(sequence.tokenIds(), historyLength, history, I32, 4L * historyLength, newTokens);
+            historyLength += newTokens;
+            rows.setPenalties(r, sampling.repetitionPenalty(), sampling.frequencyPenalty(), sampling.presencePenalty(), history.address(),
+                    sequence.numPromptTokens(), historyLength);
+        }
+    }
+
+    @Override
+    public void close() {
+        if (arena != null && arena.scope().isAlive()) {
+            arena.close();
+        }
+    }
+}

@@ -1,0 +1,18 @@
+package io.millrace.engine.model;
+
+/** A family of architectures that share one forward pass. Stateless. */
+public interface ModelFamily {
+    /**
+     * Refuses a configuration that this family would compute wrongly. Called before anything is loaded.
+     *
+     * @throws io.millrace.engine.EngineException {@code MODEL-004} and others, naming key, value and what is supported
+     */
+    void check(ModelConfig config);
+
+    /**
+     * Binds the checkpoint's tensors and makes the activation buffers.
+     *
+     * @param maxPositions positions that can occur, for the rope tables
+     */
+    DecoderModel bind(ModelConfig config, WeightBinder weights, int maxPositions);
+}

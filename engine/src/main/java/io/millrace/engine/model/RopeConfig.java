@@ -1,0 +1,121 @@
+package io.millrace.engine.model;
+
+import io.millrace.engine.EngineException;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Rope;
+
+/**
+ * Rotary position embedding (RoFormer, arXiv 2104.09864) as configured, and its tables.
+ *
+ * @param theta      the base of the frequencies
+ * @param rotaryDim  leading elements of each head that are rotated, even
+ * @param scaling    how the frequencies are stretched for contexts beyond the pre-training length
+ */
+public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
+    /** Stretching of the frequencies. */
+    public sealed interface Scaling {
+        /** The frequency to use in place of {@code inverseFrequency}, in radians per position. */
+        double apply(double inverseFrequency);
+    }
+
+    /** The frequencies as they are. */
+    public record Unscaled() implements Scaling {
+        @Override
+        public double apply(double inverseFrequency) {
+            return inverseFrequency;
+        }
+    }
+
+    /** Positional interpolation (arXiv 2306.15595): all positions divided by {@code factor}. */
+    public record Linear(double factor) implements Scaling {
+        @Override
+        public double apply(double inverseFrequency) {
+            return inverseFrequency / factor;
+        }
+    }
+
+    /**
+     * The scaling of Llama 3.1 (arXiv 2407.21783): wavelengths well inside the original context stay, those beyond it are stretched by
+     * {@code factor}, the band between {@code originalContext / highFreqFactor} and {@code originalContext / lowFreqFactor} is blended.
+     */
+    public record Llama3(double factor, double lowFreqFactor, double highFreqFactor, double originalContext) implements Scaling {
+        @Override
+        public double apply(double inverseFrequency) {
+            double wavelength = 2 * Math.PI / inverseFrequency;
+            if (wavelength < originalContext / highFreqFactor) {
+                return inverseFrequency;
+            }
+            if (wavelength > originalContext / lowFreqFactor) {
+                return inverseFrequency / factor;
+            }
+            double keep = (originalContext / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+            return (1 - keep) * inverseFrequency / factor + keep * inverseFrequency;
+        }
+    }
+
+    /**
+     * Reads either spelling: {@code rope_theta} with {@code rope_scaling}, or a flat {@code rope_parameters}.
+     *
+     * @throws EngineException {@code MODEL-005} for a kind of rope that is not supported
+     */
+    static RopeConfig read(ConfigJson config, int headDim) {
+        ConfigJson parameters = config.object("rope_parameters").or(() -> config.object("rope_scaling")).orElse(null);
+        double theta = config.positiveNumber("rope_theta", 10_000);
+        double partial = config.positiveNumber("partial_rotary_factor", 1);
+        Scaling scaling = new Unscaled();
+        if (parameters != null) {
+            theta = parameters.positiveNumber("rope_theta", theta);
+            partial = parameters.positiveNumber("partial_rotary_factor", partial);
+            scaling = readScaling(parameters, config);
+        }
+        int rotaryDim = (int) (headDim * partial);
+        if (rotaryDim % 2 != 0 || rotaryDim < 2 || rotaryDim > headDim) {
+            throw new EngineException("MODEL-007", config.file() + ": partial_rotary_factor " + partial + " of head_dim " + headDim + " gives "
+                    + rotaryDim + " rotated elements; an even number in [2, " + headDim + "] is needed");
+        }
+        return new RopeConfig(theta, rotaryDim, scaling);
+    }
+
+    private static Scaling readScaling(ConfigJson parameters, ConfigJson config) {
+        String type = parameters.text("rope_type").or(() -> parameters.text("type")).orElse("default");
+        return switch (type) {
+            case "default" -> new Unscaled();
+            case "linear" -> new Linear(required(parameters, "factor"));
+            case "llama3" -> {
+                Llama3 scaling = new Llama3(required(parameters, "factor"), required(parameters, "low_freq_factor"),
+                        required(parameters, "high_freq_factor"),
+                        parameters.has("original_max_position_embeddings") ? required(parameters, "original_max_position_embeddings")
+                                : required(config, "max_position_embeddings"));
+                if (scaling.highFreqFactor() <= scaling.lowFreqFactor()) {
+                    throw new EngineException("MODEL-005", config.file() + ": rope high_freq_factor " + scaling.highFreqFactor()
+                            + " must be above low_freq_factor " + scaling.lowFreqFactor());
+                }
+                yield scaling;
+            }
+            default -> throw new EngineException("MODEL-005", config.file() + ": rope type '" + type + "' is not supported by this version;"
+                    + " supported: default, linear, llama3. Its positions would be wrong, so the model is not loaded");
+        };
+    }
+
+    private static double required(ConfigJson json, String key) {
+        if (!json.has(key)) {
+            throw json.wrong(key, "a number above 0, required by this rope type");
+        }
+        return json.positiveNumber(key, 0);
+    }
+
+    /** Cosine and sine tables for positions {@code [0, numPositions)}, computed in double and rounded once. */
+    public Rope tables(Backend backend, int numPositions) {
+        int half = rotaryDim / 2;
+        float[] cos = new float[Math.multiplyExact(numPositions, half)];
+        float[] sin = new float[cos.length];
+        for (int i = 0; i < half; i++) {
+            double frequency = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim));
+            for (int position = 0; position < numPositions; position++) {
+                cos[position * half + i] = (float) Math.cos(position * frequency);
+                sin[position * half + i] = (float) Math.sin(position * frequency);
+            }
+        }
+        return new Rope(backend.constant("rope.cos", numPositions, half, cos), backend.constant("rope.sin", numPositions, half, sin), rotaryDim);
+    }
+}

@@ -1,0 +1,109 @@
+package io.millrace.engine.model;
+
+import io.millrace.engine.EngineException;
+import io.millrace.engine.weights.Checkpoint;
+import io.millrace.engine.weights.TensorInfo;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.Tensor;
+import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightPart;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * Moves tensors of a checkpoint into a backend, checking name, shape and type of each.
+ *
+ * <p>Errors: {@code MODEL-010} missing tensor, {@code MODEL-011} wrong shape, {@code MODEL-012} types that cannot be fused,
+ * {@code ST-008} an element type that is not read.
+ */
+public final class WeightBinder {
+    private final Checkpoint checkpoint;
+    private final Backend backend;
+    private final Set<String> bound = new HashSet<>();
+
+    public WeightBinder(Checkpoint checkpoint, Backend backend) {
+        this.checkpoint = checkpoint;
+        this.backend = backend;
+    }
+
+    /** A matrix {@code [rows, cols]} that {@link #linear} stacks. */
+    public record Part(String name, long rows, long cols) {}
+
+    public Backend backend() {
+        return backend;
+    }
+
+    /** One weight of the given parts stacked by rows: q|k|v, gate|up, or a single matrix. */
+    public Weight linear(String name, Part... parts) {
+        WeightPart[] sources = new WeightPart[parts.length];
+        for (int i = 0; i < parts.length; i++) {
+            TensorInfo tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
+            sources[i] = new WeightPart(tensor.name(), dtype(tensor), parts[i].rows(), parts[i].cols(), checkpoint.data(tensor));
+            if (sources[i].dtype() != sources[0].dtype()) {
+                throw new EngineException("MODEL-012", checkpoint.folder() + ": " + sources[0].name() + " is " + sources[0].dtype() + " but "
+                        + tensor.name() + " is " + sources[i].dtype() + "; they run as one matrix and must have one type. Convert the checkpoint"
+                        + " to a single type");
+            }
+        }
+        return backend.weight(name, sources);
+    }
+
+    /** One vector {@code [1, n]}: a norm's weight. */
+    public Tensor vector(String name, long length) {
+        return vectors(name, List.of(new Part(name, 1, length)));
+    }
+
+    /** Vectors joined end to end into {@code [1, sum]}, widened to F32: the bias of a fused {@link #linear}. */
+    public Tensor vectors(String name, List<Part> parts) {
+        float[] values = new float[Math.toIntExact(parts.stream().mapToLong(Part::cols).sum())];
+        int at = 0;
+        for (Part part : parts) {
+            TensorInfo tensor = require(part.name(), part.cols());
+            DType dtype = dtype(tensor);
+            MemorySegment data = checkpoint.data(tensor);
+            for (int i = 0; i < part.cols(); i++) {
+                values[at++] = dtype.load(data, i);
+            }
+        }
+        return backend.constant(name, 1, values.length, values);
+    }
+
+    /** The element type of a tensor that is about to be bound. */
+    public DType dtypeOf(String name) {
+        return dtype(checkpoint.find(name).orElseThrow(() -> missing(name, new long[0])));
+    }
+
+    /** Tensors of the checkpoint that nothing asked for, ascending. */
+    public Set<String> unbound() {
+        Set<String> rest = new TreeSet<>(checkpoint.names());
+        rest.removeAll(bound);
+        return Collections.unmodifiableSet(rest);
+    }
+
+    private TensorInfo require(String name, long... shape) {
+        TensorInfo tensor = checkpoint.find(name).orElseThrow(() -> missing(name, shape));
+        if (!Arrays.equals(shape, tensor.shape().stream().mapToLong(Long::longValue).toArray())) {
+            throw new EngineException("MODEL-011", checkpoint.fileOf(name) + ": tensor '" + name + "' should have the shape "
+                    + Arrays.toString(shape) + " by config.json, has " + tensor.shape() + "; config and weights are of different models");
+        }
+        bound.add(name);
+        return tensor;
+    }
+
+    private DType dtype(TensorInfo tensor) {
+        return tensor.type().loadable().orElseThrow(() -> new EngineException("ST-008", checkpoint.fileOf(tensor.name()) + ": tensor '"
+                + tensor.name() + "' is of type " + tensor.type() + "; weights are read as F32, F16 or BF16. Convert the checkpoint"));
+    }
+
+    private EngineException missing(String name, long[] shape) {
+        return new EngineException("MODEL-010", checkpoint.folder() + " lacks the tensor '" + name + "'"
+                + (shape.length == 0 ? "" : " of shape " + Arrays.toString(shape)) + " that config.json calls for; the checkpoint has "
+                + checkpoint.names().size() + " tensors in " + checkpoint.numFiles() + " file(s). Fetch the whole model");
+    }
+}
