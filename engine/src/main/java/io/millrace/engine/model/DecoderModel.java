@@ -14,6 +14,9 @@ public interface DecoderModel {
     /** One step, from token ids to {@link #logits}; called once, under {@link io.millrace.kernels.Backend#record}. */
     void forward(Ops ops, KvCache cache);
 
+    /** Element type of the bulk of the weights, as stored in the checkpoint. */
+    DType weightType();
+
     /** F32 {@code [numLogitRows, vocab]}, after {@link #forward}. */
     Tensor logits();
 }

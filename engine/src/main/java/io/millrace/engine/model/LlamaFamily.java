@@ -138,6 +138,11 @@ final class LlamaFamily implements ModelFamily {
         }
 
         @Override
+        public DType weightType() {
+            return layers[0].qkv().dtype();
+        }
+
+        @Override
         public Tensor logits() {
             return logits;
         }

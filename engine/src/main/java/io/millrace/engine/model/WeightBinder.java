@@ -74,9 +74,10 @@ public final class WeightBinder {
         return backend.constant(name, 1, values.length, values);
     }
 
-    /** The element type of a tensor that is about to be bound. */
-    public DType dtypeOf(String name) {
-        return dtype(checkpoint.find(name).orElseThrow(() -> missing(name, new long[0])));
+    /** Elements of all tensors bound so far, each counted once. */
+    public long numParameters() {
+        return bound.stream().map(name -> checkpoint.find(name).orElseThrow())
+                .mapToLong(tensor -> tensor.byteSize() * 8 / tensor.type().bits()).sum();
     }
 
     /** Tensors of the checkpoint that nothing asked for, ascending. */
@@ -103,7 +104,7 @@ public final class WeightBinder {
 
     private EngineException missing(String name, long[] shape) {
         return new EngineException("MODEL-010", checkpoint.folder() + " lacks the tensor '" + name + "'"
-                + (shape.length == 0 ? "" : " of shape " + Arrays.toString(shape)) + " that config.json calls for; the checkpoint has "
+                + " of shape " + Arrays.toString(shape) + " that config.json calls for; the checkpoint has "
                 + checkpoint.names().size() + " tensors in " + checkpoint.numFiles() + " file(s). Fetch the whole model");
     }
 }

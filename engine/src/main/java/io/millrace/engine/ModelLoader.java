@@ -1,0 +1,144 @@
+package io.millrace.engine;
+
+import io.millrace.engine.model.DecoderModel;
+import io.millrace.engine.model.GenerationConfig;
+import io.millrace.engine.model.ModelConfig;
+import io.millrace.engine.model.ModelFamilies;
+import io.millrace.engine.model.ModelFamily;
+import io.millrace.engine.model.WeightBinder;
+import io.millrace.engine.weights.Checkpoint;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Backends;
+import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.KvCache;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+
+/**
+ * Loads a model folder. Everything that can be refused is refused here, before the first request, with a code and the remedy; the
+ * cheap checks come first, so that a wrong flag is known before gigabytes are read.
+ *
+ * <p>Errors: those of {@link ModelConfig}, {@link Checkpoint}, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
+ * range, {@code CFG-002} a maximum length beyond the model's, {@code MEM-001} weights larger than memory.
+ */
+public final class ModelLoader {
+    private static final int DEFAULT_BATCHED_TOKENS = 512;
+    /** Rows beyond one per sequence, so that scoring a prompt does not take one step per token. */
+    private static final int SCORING_ROWS = 128;
+    private static final int MIN_SCORING_ROWS = 16;
+    /** What all logit rows together may take: at 128k ids a row is half a megabyte. */
+    private static final long LOGIT_BYTES = 256L << 20;
+
+    private ModelLoader() {}
+
+    /** An engine without its text side, and what to say about it. */
+    record LoadedEngine(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
+
+    static LoadedEngine loadEngine(Path folder, EngineConfig settings) {
+        MachineMemory machine = MachineMemory.read();
+        ModelConfig config = ModelConfig.read(folder);
+        GenerationConfig generation = GenerationConfig.read(folder, config);
+        ModelFamily family = ModelFamilies.of(config);
+        family.check(config);
+        checkSettings(settings, config);
+        int maxModelLen = settings.maxModelLen() > 0 ? settings.maxModelLen() : config.contextLength();
+        int batchedTokens = settings.maxNumBatchedTokens() > 0 ? settings.maxNumBatchedTokens()
+                : Math.max(DEFAULT_BATCHED_TOKENS, settings.maxNumSeqs());
+        int logprobs = Math.min(settings.maxLogprobs(), config.vocabSize());
+        int logitRows = logitRows(settings.maxNumSeqs(), config.vocabSize());
+        BatchLimits batch = new BatchLimits(batchedTokens, settings.maxNumSeqs(), (maxModelLen + settings.blockSize() - 1) / settings.blockSize(),
+                logitRows, logprobs);
+        int threads = settings.threads() > 0 ? settings.threads() : Runtime.getRuntime().availableProcessors();
+        String name = folder.toAbsolutePath().normalize().getFileName().toString();
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            if (checkpoint.byteSize() > machine.availableBytes()) {
+                throw new EngineException("MEM-001", folder + ": the weights take " + MemoryPlan.bytes(checkpoint.byteSize()) + ", but only "
+                        + MemoryPlan.bytes(machine.availableBytes()) + " of memory are available (" + machine.source()
+                        + "); use a smaller model or give more memory");
+            }
+            Backend backend = Backends.create(settings.backend(), batch, threads);
+            try {
+                WeightBinder weights = new WeightBinder(checkpoint, backend);
+                DecoderModel model = family.bind(config, weights, maxModelLen);
+                DType kvType = kvType(settings, model);
+                MemoryPlan memory = MemoryPlan.of(machine, settings, backend.memoryBytes(), model.kvCacheShape(1, settings.blockSize(), kvType),
+                        maxModelLen);
+                KvCache cache = backend.kvCache(memory.cache());
+                EngineLimits limits = new EngineLimits(config.vocabSize(), maxModelLen, settings.maxNumSeqs(), batchedTokens, logitRows, logprobs,
+                        memory.cache().numBlocks(), settings.blockSize(), generation.eosTokenIds());
+                ModelEngine engine = new ModelEngine(backend, model, cache, limits);
+                return new LoadedEngine(name, engine, generation.defaults(), report(name, config, checkpoint, weights, model, backend, limits,
+                        memory));
+            } catch (RuntimeException | Error e) {
+                backend.close();
+                throw e;
+            }
+        }
+    }
+
+    private static void checkSettings(EngineConfig settings, ModelConfig config) {
+        inRange("--max-num-seqs", settings.maxNumSeqs(), 1, 65_536);
+        inRange("--block-size", settings.blockSize(), 1, 4096);
+        inRange("--max-logprobs", settings.maxLogprobs(), 0, 1000);
+        inRange("--max-model-len", settings.maxModelLen(), 0, Integer.MAX_VALUE);
+        inRange("--num-kv-blocks", settings.numKvBlocks(), 0, Integer.MAX_VALUE);
+        inRange("--threads", settings.threads(), 0, 4096);
+        if (settings.maxNumBatchedTokens() != 0) {
+            inRange("--max-num-batched-tokens", settings.maxNumBatchedTokens(), settings.maxNumSeqs(), 1 << 20);
+        }
+        if (!(settings.memoryUtilization() > 0 && settings.memoryUtilization() <= 1)) {
+            throw new EngineException("CFG-001", "--memory-utilization is " + settings.memoryUtilization() + "; a share in (0, 1] is needed");
+        }
+        if (settings.kvCacheMemoryBytes() < 0) {
+            throw new EngineException("CFG-001", "--kv-cache-memory-bytes is " + settings.kvCacheMemoryBytes() + "; 0 means automatic");
+        }
+        if (settings.maxModelLen() > config.contextLength()) {
+            throw new EngineException("CFG-002", "--max-model-len " + settings.maxModelLen() + " is beyond the " + config.contextLength()
+                    + " positions the model was made for (max_position_embeddings in " + config.file() + "); ask for at most that");
+        }
+    }
+
+    private static void inRange(String flag, int value, int low, int high) {
+        if (value < low || value > high) {
+            throw new EngineException("CFG-001", flag + " is " + value + "; a value in [" + low + ", " + high + "] is needed");
+        }
+    }
+
+    private static int logitRows(int maxNumSeqs, int vocabSize) {
+        long affordable = LOGIT_BYTES / (4L * vocabSize) - maxNumSeqs;
+        return maxNumSeqs + (int) Math.clamp(affordable, MIN_SCORING_ROWS, SCORING_ROWS);
+    }
+
+    private static DType kvType(EngineConfig settings, DecoderModel model) {
+        return switch (settings.kvCacheDtype()) {
+            case "auto" -> model.weightType();
+            case "float32" -> DType.F32;
+            case "float16" -> DType.F16;
+            case "bfloat16" -> DType.BF16;
+            default -> throw new EngineException("CFG-001", "--kv-cache-dtype is '" + settings.kvCacheDtype()
+                    + "'; supported: auto, float32, float16, bfloat16");
+        };
+    }
+
+    private static List<String> report(String name, ModelConfig config, Checkpoint checkpoint, WeightBinder weights, DecoderModel model,
+            Backend backend, EngineLimits limits, MemoryPlan memory) {
+        List<String> lines = new ArrayList<>();
+        lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
+                config.architecture(), weights.numParameters(), model.weightType(), config.numLayers(), config.vocabSize(),
+                limits.maxModelLen()));
+        Set<String> unused = weights.unbound();
+        lines.add("weights  " + checkpoint.numFiles() + " safetensors file(s), " + checkpoint.names().size() + " tensors"
+                + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
+                        + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
+        lines.add("backend  " + backend.name() + ": " + backend.description());
+        lines.add(String.format(Locale.ROOT, "limits   %d sequences and %d tokens a step, %d logit rows", limits.maxNumSeqs(),
+                limits.maxNumBatchedTokens(), limits.maxLogitRows()));
+        lines.add("memory");
+        lines.addAll(memory.lines());
+        return List.copyOf(lines);
+    }
+}
