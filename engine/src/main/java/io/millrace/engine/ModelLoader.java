@@ -6,6 +6,8 @@ import io.millrace.engine.model.ModelConfig;
 import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.ModelFamily;
 import io.millrace.engine.model.WeightBinder;
+import io.millrace.engine.text.HfTokenizer;
+import io.millrace.engine.text.Tokenizer;
 import io.millrace.engine.weights.Checkpoint;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
@@ -16,7 +18,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 
 /**
  * Loads a model folder. Everything that can be refused is refused here, before the first request, with a code and the remedy; the
@@ -37,6 +42,58 @@ public final class ModelLoader {
 
     /** An engine without its text side, and what to say about it. */
     record LoadedEngine(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
+
+    /**
+     * Loads weights, tokenizer and chat template of {@code folder}; the caller closes the result.
+     *
+     * @throws EngineException if anything about the model, the settings or the machine does not fit
+     */
+    public static LoadedModel load(Path folder, EngineConfig settings) {
+        // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
+        FutureTask<Tokenizer> tokenizerTask = new FutureTask<>(() -> HfTokenizer.load(folder));
+        Thread.ofPlatform().daemon().name("millrace-load-tokenizer").start(tokenizerTask);
+        LoadedEngine loaded;
+        try {
+            loaded = loadEngine(folder, settings);
+        } catch (RuntimeException | Error e) {
+            closeQuietly(tokenizerTask);
+            throw e;
+        }
+        try {
+            Tokenizer tokenizer = await(tokenizerTask);
+            List<String> report = new ArrayList<>(loaded.report());
+            report.add(1, String.format(Locale.ROOT, "text     tokenizer of %,d ids", tokenizer.vocabSize()));
+            return new LoadedModel(loaded.name(), loaded.engine(), tokenizer, Optional.empty(), loaded.defaults(), List.copyOf(report));
+        } catch (RuntimeException | Error e) {
+            loaded.engine().close();
+            closeQuietly(tokenizerTask);
+            throw e;
+        }
+    }
+
+    private static Tokenizer await(FutureTask<Tokenizer> task) {
+        try {
+            return task.get();
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof EngineException cause) {
+                throw cause;
+            }
+            throw new EngineException("TOK-000", "the tokenizer cannot be loaded: " + e.getCause(), e.getCause());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new EngineException("TOK-000", "interrupted while loading the tokenizer", e);
+        }
+    }
+
+    private static void closeQuietly(FutureTask<Tokenizer> task) {
+        try {
+            task.get().close();
+        } catch (ExecutionException e) {
+            // It holds nothing then; the first failure is the one to report.
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
 
     static LoadedEngine loadEngine(Path folder, EngineConfig settings) {
         MachineMemory machine = MachineMemory.read();

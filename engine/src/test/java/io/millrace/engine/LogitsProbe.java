@@ -1,0 +1,65 @@
+package io.millrace.engine;
+
+import io.millrace.engine.model.DecoderModel;
+import io.millrace.engine.model.ModelConfig;
+import io.millrace.engine.model.ModelFamilies;
+import io.millrace.engine.model.WeightBinder;
+import io.millrace.engine.weights.Checkpoint;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Backends;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.Program;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+
+/** A model without sampling: shows the logits of every position, which the engine itself never keeps. */
+final class LogitsProbe implements AutoCloseable {
+    private static final int BLOCK_SIZE = 16;
+    private static final int MAX_TOKENS = 128;
+
+    private final Backend backend;
+    private final Program program;
+    private final DecoderModel model;
+
+    LogitsProbe(Path folder, String backendName, DType kvType) {
+        ModelConfig config = ModelConfig.read(folder);
+        int blocks = MAX_TOKENS / BLOCK_SIZE;
+        backend = Backends.create(backendName, new BatchLimits(MAX_TOKENS, 1, blocks, MAX_TOKENS, 0), 2);
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            model = ModelFamilies.of(config).bind(config, new WeightBinder(checkpoint, backend), MAX_TOKENS);
+        }
+        var cache = backend.kvCache(model.kvCacheShape(blocks, BLOCK_SIZE, kvType));
+        program = backend.record(ops -> model.forward(ops, cache));
+    }
+
+    /** Logits {@code [ids.length, vocab]}, computed in chunks of {@code chunk} tokens over blocks in descending order. */
+    float[][] logits(int[] ids, int chunk) {
+        int[] blocks = new int[MAX_TOKENS / BLOCK_SIZE];
+        for (int j = 0; j < blocks.length; j++) {
+            blocks[j] = blocks.length - 1 - j;
+        }
+        float[][] rows = new float[ids.length][];
+        Batch batch = backend.batch();
+        for (int first = 0; first < ids.length; first += chunk) {
+            int count = Math.min(chunk, ids.length - first);
+            batch.clear();
+            int t0 = batch.addSequence(ids, first, count, blocks, blocks.length);
+            for (int k = 0; k < count; k++) {
+                batch.addLogitRow(t0 + k);
+            }
+            backend.run(program);
+            long rowBytes = model.logits().cols() * 4;
+            for (int k = 0; k < count; k++) {
+                rows[first + k] = model.logits().data().asSlice(k * rowBytes, rowBytes).toArray(ValueLayout.JAVA_FLOAT);
+            }
+        }
+        return rows;
+    }
+
+    @Override
+    public void close() {
+        backend.close();
+    }
+}

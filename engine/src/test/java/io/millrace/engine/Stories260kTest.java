@@ -1,0 +1,79 @@
+package io.millrace.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** A real model against its author's published text and float64 expectations, from text to text. */
+class Stories260kTest {
+    private static final String MODEL = "models/stories260K/hf-fp32";
+    private static final EngineConfig LIMITS = EngineConfig.defaults().withLimits(512, 4, 0).withThreads(2);
+
+    static Stream<String> backends() {
+        return TestBackends.names();
+    }
+
+    /** Property: greedy decoding from an empty prompt gives the published text to the last character and stops where the model does. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("backends")
+    void publishedTextToTheLastCharacter(String backend) {
+        Path folder = TestData.require(MODEL);
+        JsonNode known = TestData.json(TestData.require("models/stories260K/expected/known_texts.json"));
+        try (LoadedModel model = ModelLoader.load(folder, LIMITS.withBackend(backend))) {
+            StringBuilder streamed = new StringBuilder();
+            TextGenerator generator = new TextGenerator(model.engine());
+            String text = generator.generate(model.tokenizer(), "", SamplingParams.greedy(500), streamed::append);
+            String full = known.get("greedy_full_text").textValue();
+            assertThat(text).isEqualTo(full).startsWith(known.get("greedy_256_steps_doc").textValue())
+                    .startsWith(known.get("greedy_200_steps_runc_test_all").textValue());
+            assertThat(streamed).hasToString(full);
+        }
+    }
+
+    /** Property: tokens, log-probabilities, ranks and alternatives equal the float64 reference, step by step. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("backends")
+    void tokensAndLogprobsEqualTheReference(String backend) {
+        Path folder = TestData.require(MODEL);
+        List<JsonNode> cases = TestData.jsonLines(TestData.require("models/stories260K/expected/greedy.jsonl"));
+        try (ModelEngine engine = ModelLoader.loadEngine(folder, LIMITS.withBackend(backend)).engine()) {
+            for (JsonNode expected : cases) {
+                if (expected.get("weights").textValue().equals("fp32")) {
+                    checkCase(engine, expected);
+                }
+            }
+        }
+    }
+
+    private static void checkCase(ModelEngine engine, JsonNode expected) {
+        int[] prompt = TestData.ints(expected.get("prompt_ids"));
+        int[] output = TestData.ints(expected.get("output_ids"));
+        JsonNode steps = expected.get("steps");
+        SamplingParams sampling = SamplingParams.builder().temperature(0).maxTokens(output.length).ignoreEos(true).numLogprobs(5).build();
+        int[] step = {0};
+        List<int[]> outputs = new TextGenerator(engine).generate(List.of(prompt), sampling, (plan, result) -> {
+            if (result.token(0) >= 0 && step[0] < steps.size()) {
+                checkStep(steps.get(step[0]++), result, result.sampledRow(0));
+            }
+        });
+        assertThat(outputs.getFirst()).as(expected.get("prompt").textValue()).isEqualTo(output);
+        assertThat(step[0]).isPositive();
+    }
+
+    private static void checkStep(JsonNode expected, StepResult result, int row) {
+        assertThat(result.rowToken(row)).isEqualTo(expected.get("token").intValue());
+        assertThat(result.logprob(row)).isEqualTo(expected.get("logprob").floatValue(), within(2e-4f));
+        assertThat(result.rank(row)).isEqualTo(1);
+        assertThat(result.numTop(row)).isEqualTo(5);
+        JsonNode top = expected.get("top5");
+        for (int k = 0; k < 5; k++) {
+            assertThat(result.topLogprob(row, k)).isEqualTo(top.get(k).get(1).floatValue(), within(2e-4f));
+        }
+    }
+}
