@@ -1,6 +1,7 @@
 package io.millrace.server;
 
 import io.millrace.server.cli.MillraceCommand;
+import io.millrace.server.console.Logging;
 
 /** The program's entry. Exit codes are those of {@link io.millrace.server.cli.ExitCodes}. */
 public final class Main {

@@ -2,6 +2,7 @@ package io.millrace.server.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
+import io.millrace.server.console.Texts;
 import java.io.PrintWriter;
 import java.util.Map;
 import java.util.concurrent.Callable;

@@ -1,8 +1,8 @@
 package io.millrace.server.cli;
 
 import io.millrace.engine.EngineException;
-import io.millrace.server.ConfigException;
-import io.millrace.server.Logging;
+import io.millrace.server.config.ConfigException;
+import io.millrace.server.console.Logging;
 import java.net.BindException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -71,7 +71,7 @@ public final class MillraceCommand implements Runnable {
             command.usage(command.getErr(), colors);
             return ExitCodes.USAGE;
         }
-        command.getErr().println(colors.errorText("CFG-001: " + firstLine(failure.getMessage())));
+        command.getErr().println(colors.errorText("CLI-001: " + firstLine(failure.getMessage())));
         UnmatchedArgumentException.printSuggestions(failure, command.getErr());
         command.getErr().println("All flags: ./" + command.getCommandSpec().qualifiedName() + " --help");
         return ExitCodes.USAGE;

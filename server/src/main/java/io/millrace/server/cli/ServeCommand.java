@@ -1,9 +1,26 @@
 package io.millrace.server.cli;
 
-import io.millrace.server.ServerConfig;
-import io.millrace.server.Setting;
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.LoadedModel;
+import io.millrace.server.bench.StartUpTraining;
+import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Setting;
+import io.millrace.server.console.Texts;
+import io.millrace.server.http.HttpServer;
+import io.millrace.server.http.HttpServerConfig;
+import io.millrace.server.http.MetricsSource;
+import io.millrace.server.serving.Generation;
+import io.millrace.server.serving.ServingStats;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.lang.System.Logger.Level;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.EnumSet;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -16,12 +33,16 @@ import picocli.CommandLine.Spec;
 @Command(name = "serve", sortOptions = false, header = "Serve a model over HTTP with OpenAI's API.%n",
         synopsisHeading = "Usage: ", customSynopsis = "./millrace serve [MODEL] [flags]")
 final class ServeCommand implements Callable<Integer> {
+    private static final System.Logger LOG = System.getLogger("io.millrace.server");
+    private static final Duration STATS_INTERVAL = Duration.ofSeconds(5);
+
     @Spec
     private CommandSpec spec;
 
     @Parameters(index = "0", arity = "0..1", paramLabel = "MODEL", description = "the same as --model")
     private String positionalModel;
 
+    /** Serves a few requests of its own and ends: what the JVM learns then goes into the start-up cache. */
     @Option(names = "--train-start-up", hidden = true)
     private boolean trainStartUp;
 
@@ -37,7 +58,120 @@ final class ServeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
-        System.err.println(config + " " + config.modelFolder());
+        config.modelFolder();
+        checkAddress(config);
+        ServingStats stats = new ServingStats();
+        Generation generation = Generation.open(config, stats);
+        HttpServer server;
+        try {
+            server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(), MetricsSource.none());
+        } catch (RuntimeException e) {
+            generation.close();
+            throw isAddressFailure(e) ? addressFailure(config, e) : e;
+        }
+        report(config, generation, server.port());
+        if (trainStartUp) {
+            StartUpTraining.run(server.port(), config.apiKeys());
+            server.close();
+            generation.close();
+            return ExitCodes.OK;
+        }
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> shutDown(config, generation, server), "millrace-shutdown"));
+        if (config.logStats()) {
+            logStats(stats);
+        }
+        // The signal's hook ends the process; this thread has nothing left to do.
+        new CountDownLatch(1).await();
         return ExitCodes.OK;
+    }
+
+    private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
+        return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
+                .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).version(Version.text())
+                .shutdownTimeout(config.shutdownTimeout()).build();
+    }
+
+    /** A taken port is known before gigabytes are read. */
+    private static void checkAddress(ServerConfig config) {
+        try (ServerSocket socket = new ServerSocket()) {
+            socket.bind(new InetSocketAddress(config.host(), config.port()));
+        } catch (IOException | IllegalArgumentException e) {
+            throw addressFailure(config, e);
+        }
+    }
+
+    private static boolean isAddressFailure(Throwable failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause instanceof java.net.BindException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static CommandFailure addressFailure(ServerConfig config, Exception cause) {
+        boolean unresolved = new InetSocketAddress(config.host(), 0).isUnresolved();
+        String why = unresolved ? "the host name is not known; give an address of this machine, such as --host 127.0.0.1"
+                : cause.getMessage() + "; choose another --port (0 takes a free one) or --host, or end the process that listens there";
+        return new CommandFailure("SRV-002", "cannot listen on " + config.host() + ":" + config.port() + ": " + why, ExitCodes.ADDRESS, cause);
+    }
+
+    private static void report(ServerConfig config, Generation generation, int port) {
+        EngineLimits limits = generation.service().limits();
+        PrintStream out = System.err;
+        StringBuilder text = new StringBuilder(1024);
+        text.append("\n  Millrace ").append(Version.text()).append("\n\n");
+        for (String line : generation.model().report()) {
+            text.append("  ").append(line).append('\n');
+        }
+        text.append("  queue    ").append(Texts.count(config.maxNumQueuedRequests())).append(" waiting requests, then 429; prompts in chunks of ")
+                .append(Texts.count(generation.schedulerConfig().maxPrefillChunk())).append(" tokens\n");
+        text.append("  names    ").append(String.join(", ", config.modelNames(generation.model().name())))
+                .append(generation.model().chatTemplate().isPresent() ? "" : "  (no chat template: completions only)").append('\n');
+        text.append("  access   ").append(config.apiKeys().isEmpty() ? "no API key asked for" : config.apiKeys().size() + " API key(s)").append('\n');
+        String host = config.host().contains(":") ? "[" + config.host() + "]" : config.host();
+        text.append("\n  http://").append(host.equals("0.0.0.0") ? "127.0.0.1" : host).append(':').append(port).append("/v1\n");
+        out.println(text);
+        if (config.apiKeys().isEmpty() && !isLoopback(config.host())) {
+            LOG.log(Level.WARNING, "listening on " + config.host() + " without an API key: anyone who reaches this machine can use it; set --api-key");
+        }
+        LOG.log(Level.INFO, "ready in " + sinceStart().toMillis() + " ms, " + Texts.count(limits.maxModelLen()) + " tokens per sequence");
+    }
+
+    private static boolean isLoopback(String host) {
+        InetSocketAddress address = new InetSocketAddress(host, 0);
+        return !address.isUnresolved() && address.getAddress().isLoopbackAddress();
+    }
+
+    /** Since the process began, the launcher's share included: it becomes this process. */
+    private static Duration sinceStart() {
+        return ProcessHandle.current().info().startInstant().map(start -> Duration.between(start, Instant.now())).orElse(Duration.ZERO);
+    }
+
+    private static void logStats(ServingStats stats) {
+        Thread.ofPlatform().daemon().name("millrace-stats").start(() -> {
+            while (true) {
+                try {
+                    Thread.sleep(STATS_INTERVAL);
+                } catch (InterruptedException e) {
+                    return;
+                }
+                String line = stats.line();
+                if (line != null) {
+                    LOG.log(Level.INFO, line);
+                }
+            }
+        });
+    }
+
+    /** Runs in the shutdown hook: from here on /ready answers 503, running requests end by themselves or with the timeout. */
+    private static void shutDown(ServerConfig config, Generation generation, HttpServer server) {
+        var status = generation.service().status();
+        int open = status.numRunning() + status.numWaiting();
+        LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " requests may finish within "
+                + config.shutdownTimeout().toSeconds() + " s");
+        server.close();
+        generation.close();
+        LOG.log(Level.INFO, "ended");
     }
 }

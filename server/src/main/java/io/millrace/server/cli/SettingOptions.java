@@ -1,9 +1,9 @@
 package io.millrace.server.cli;
 
-import io.millrace.server.ConfigReader;
-import io.millrace.server.ServerConfig;
-import io.millrace.server.Setting;
-import io.millrace.server.Settings;
+import io.millrace.server.config.ConfigReader;
+import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Setting;
+import io.millrace.server.config.Settings;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;

@@ -1,4 +1,4 @@
-package io.millrace.server;
+package io.millrace.server.config;
 
 import io.millrace.engine.EngineConfig;
 import io.millrace.engine.EngineLimits;
@@ -37,15 +37,15 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     List<String> contradictions() {
         List<String> problems = new ArrayList<>();
         if (maxNumBatchedTokens > 0 && maxNumBatchedTokens < maxNumSeqs) {
-            problems.add("CFG-005: --max-num-batched-tokens " + maxNumBatchedTokens + " is below --max-num-seqs " + maxNumSeqs
+            problems.add("CLI-005: --max-num-batched-tokens " + maxNumBatchedTokens + " is below --max-num-seqs " + maxNumSeqs
                     + ", so that many sequences could never run together; lower --max-num-seqs or raise the tokens");
         }
         if (maxNumBatchedTokens > 0 && maxPrefillChunk > maxNumBatchedTokens) {
-            problems.add("CFG-005: --max-prefill-chunk " + maxPrefillChunk + " is above --max-num-batched-tokens " + maxNumBatchedTokens
+            problems.add("CLI-005: --max-prefill-chunk " + maxPrefillChunk + " is above --max-num-batched-tokens " + maxNumBatchedTokens
                     + "; a chunk cannot be larger than a step");
         }
         if (numBlocks > 0 && kvCacheMemoryBytes > 0) {
-            problems.add("CFG-005: --num-gpu-blocks-override and --kv-cache-memory-bytes both set the size of the KV cache; give one");
+            problems.add("CLI-005: --num-gpu-blocks-override and --kv-cache-memory-bytes both set the size of the KV cache; give one");
         }
         return problems;
     }
@@ -59,7 +59,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
         if (model.isEmpty()) {
             String bundled = System.getProperty("millrace.demo-model");
             if (bundled == null || !Files.isDirectory(Path.of(bundled))) {
-                throw new ConfigException(List.of("CFG-006: no model given, and the bundled demonstration model is not at "
+                throw new ConfigException(List.of("CLI-006: no model given, and the bundled demonstration model is not at "
                         + (bundled == null ? "any known place" : bundled) + "; start with ./millrace, or give --model FOLDER"));
             }
             return Path.of(bundled);
@@ -69,11 +69,11 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
             return path.toAbsolutePath().normalize();
         }
         if (Files.exists(path)) {
-            throw new ConfigException(List.of("CFG-006: --model '" + model + "' is a file; give the folder with config.json, *.safetensors "
+            throw new ConfigException(List.of("CLI-006: --model '" + model + "' is a file; give the folder with config.json, *.safetensors "
                     + "and tokenizer.json (GGUF files are not supported yet)"));
         }
         boolean hubName = model.matches("[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*");
-        throw new ConfigException(List.of("CFG-006: --model '" + model + "' does not exist; looked for the folder "
+        throw new ConfigException(List.of("CLI-006: --model '" + model + "' does not exist; looked for the folder "
                 + path.toAbsolutePath().normalize() + (hubName
                         ? ". If this is a name on the hub: downloads are not supported yet, fetch it first with 'hf download " + model
                                 + " --local-dir FOLDER' and give --model FOLDER"

@@ -1,4 +1,4 @@
-package io.millrace.server;
+package io.millrace.server.console;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -7,6 +7,7 @@ import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.logging.ConsoleHandler;
 import java.util.logging.Formatter;
+import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.LogManager;
 import java.util.logging.LogRecord;
@@ -17,33 +18,47 @@ import java.util.logging.Logger;
  * or java.util.logging end up here too, from warnings upward.
  */
 public final class Logging {
+    private static Logger root;
     /** Held, since java.util.logging keeps loggers by weak reference and a collected one forgets its level. */
-    private static final Logger ROOT = Logger.getLogger("");
-    private static final Logger MILLRACE = Logger.getLogger("io.millrace");
+    private static Logger millrace;
 
     private Logging() {}
 
-    /** Replaces whatever is configured. Call before any library logs. */
+    /** Replaces whatever is configured. Call first of all in the process, before anything logs. */
     public static void install() {
-        // Libraries that would load a configuration of their own leave an existing one alone.
-        System.setProperty("java.util.logging.config.class", Configuration.class.getName());
-        LogManager.getLogManager().reset();
+        System.setProperty("java.util.logging.manager", Manager.class.getName());
+        root = Logger.getLogger("");
+        for (Handler handler : root.getHandlers()) {
+            root.removeHandler(handler);
+        }
         ConsoleHandler handler = new ConsoleHandler();
         handler.setLevel(Level.ALL);
         handler.setFormatter(new Line());
-        ROOT.addHandler(handler);
-        ROOT.setLevel(Level.WARNING);
-        MILLRACE.setLevel(Level.INFO);
+        root.addHandler(handler);
+        root.setLevel(Level.WARNING);
+        millrace = Logger.getLogger("io.millrace");
+        millrace.setLevel(Level.INFO);
     }
 
     /** Debug lines of the project and notices of the libraries. */
     public static void verbose() {
-        ROOT.setLevel(Level.INFO);
-        MILLRACE.setLevel(Level.FINE);
+        if (root != null) {
+            root.setLevel(Level.INFO);
+            millrace.setLevel(Level.FINE);
+        }
     }
 
-    /** Named in the system property only to say that logging is configured. */
-    public static final class Configuration {}
+    /**
+     * Leaves handlers open until the process ends. The usual manager closes them in a shutdown hook of its own, and what is logged
+     * while requests drain after SIGTERM would be lost.
+     */
+    public static final class Manager extends LogManager {
+        @Override
+        public void reset() {}
+
+        @Override
+        public void readConfiguration() {}
+    }
 
     static final class Line extends Formatter {
         private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("HH:mm:ss.SSS").withZone(ZoneId.systemDefault());

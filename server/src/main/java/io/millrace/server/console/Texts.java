@@ -1,4 +1,4 @@
-package io.millrace.server.cli;
+package io.millrace.server.console;
 
 import java.util.Locale;
 

@@ -1,7 +1,7 @@
-package io.millrace.server;
+package io.millrace.server.config;
 
-import io.millrace.server.Setting.Group;
-import io.millrace.server.Setting.Kind;
+import io.millrace.server.config.Setting.Group;
+import io.millrace.server.config.Setting.Kind;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;

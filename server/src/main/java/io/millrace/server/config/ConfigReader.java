@@ -1,4 +1,4 @@
-package io.millrace.server;
+package io.millrace.server.config;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
@@ -70,9 +70,9 @@ public final class ConfigReader {
             }
             values.put(setting, setting.parser().parse(given.texts()));
         } catch (UnsupportedOperationException e) {
-            problems.add("CFG-003: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
+            problems.add("CLI-003: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
         } catch (IllegalArgumentException e) {
-            problems.add("CFG-002: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
+            problems.add("CLI-002: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
         }
     }
 
@@ -100,7 +100,7 @@ public final class ConfigReader {
         Map<?, ?> entries;
         try {
             if (!Files.isRegularFile(file)) {
-                problems.add("CFG-004: --config '" + file + "' is no file; give the path of a YAML file");
+                problems.add("CLI-004: --config '" + file + "' is no file; give the path of a YAML file");
                 return;
             }
             Object root = new YAMLMapper().readValue(Files.readAllBytes(file), Object.class);
@@ -108,16 +108,16 @@ public final class ConfigReader {
                 return;
             }
             if (!(root instanceof Map<?, ?> map)) {
-                problems.add("CFG-004: " + file + " must hold 'key: value' lines, found a " + root.getClass().getSimpleName());
+                problems.add("CLI-004: " + file + " must hold 'key: value' lines, found a " + root.getClass().getSimpleName());
                 return;
             }
             entries = map;
         } catch (JsonProcessingException e) {
-            problems.add("CFG-004: " + file + " is not YAML: " + e.getOriginalMessage()
+            problems.add("CLI-004: " + file + " is not YAML: " + e.getOriginalMessage()
                     + (e.getLocation() == null ? "" : " (line " + e.getLocation().getLineNr() + ")"));
             return;
         } catch (IOException e) {
-            problems.add("CFG-004: " + file + " cannot be read: " + e.getMessage());
+            problems.add("CLI-004: " + file + " cannot be read: " + e.getMessage());
             return;
         }
         entries.forEach((key, value) -> takeYaml(file, String.valueOf(key), value));
@@ -127,19 +127,19 @@ public final class ConfigReader {
         String origin = file.getFileName() + ": " + key;
         Setting<?> setting = Settings.find(key).orElse(null);
         if (setting == null) {
-            problems.add("CFG-001: " + origin + " is no setting" + suggestion(key));
+            problems.add("CLI-001: " + origin + " is no setting" + suggestion(key));
             return;
         }
         List<String> texts = new ArrayList<>();
         for (Object entry : value instanceof List<?> list ? list : java.util.Collections.singletonList(value)) {
             if (entry == null || entry instanceof Map || entry instanceof List) {
-                problems.add("CFG-002: " + origin + " has no plain value; give a text, a number, true or false");
+                problems.add("CLI-002: " + origin + " has no plain value; give a text, a number, true or false");
                 return;
             }
             texts.add(String.valueOf(entry));
         }
         if (found.put(setting, new Found(texts, origin)) != null) {
-            problems.add("CFG-002: " + origin + " stands twice in the file, under two spellings; keep one");
+            problems.add("CLI-002: " + origin + " stands twice in the file, under two spellings; keep one");
         }
     }
 

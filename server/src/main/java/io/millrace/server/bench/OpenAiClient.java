@@ -1,0 +1,206 @@
+package io.millrace.server.bench;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.LongConsumer;
+
+/** Requests to a server with OpenAI's API. Thread-safe; connections are kept and used again. */
+public final class OpenAiClient implements AutoCloseable {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final URI base;
+    private final Map<String, String> headers = new LinkedHashMap<>();
+    private final Duration timeout;
+    private final ArrayDeque<HttpConnection> idle = new ArrayDeque<>();
+
+    /**
+     * What came of a streamed request.
+     *
+     * @param error        null if it was answered to the end
+     * @param ttftNanos    to the first chunk with text; 0 if there was none
+     * @param e2eNanos     to the end of the stream
+     * @param promptTokens as the server counted, or -1
+     * @param outputTokens as the server counted, otherwise chunks with text
+     */
+    public record Streamed(String error, long ttftNanos, long e2eNanos, int promptTokens, int outputTokens, String text) {}
+
+    /** @param base such as {@code http://127.0.0.1:8000}, with or without {@code /v1} */
+    public OpenAiClient(URI base, String apiKey, Duration timeout) {
+        String text = base.toString().replaceFirst("/(v1/?)?$", "");
+        this.base = URI.create(text);
+        this.timeout = timeout;
+        if (apiKey != null && !apiKey.isEmpty()) {
+            headers.put("Authorization", "Bearer " + apiKey);
+        }
+    }
+
+    /** The first model that {@code /v1/models} names. */
+    public String firstModel() throws IOException {
+        JsonNode models = get("/v1/models").path("data");
+        if (models.isEmpty()) {
+            throw new IOException(base + "/v1/models names no model");
+        }
+        return models.get(0).path("id").asText();
+    }
+
+    public JsonNode get(String path) throws IOException {
+        return exchange(path, null);
+    }
+
+    public JsonNode post(String path, JsonNode body) throws IOException {
+        return exchange(path, JSON.writeValueAsBytes(body));
+    }
+
+    private JsonNode exchange(String path, byte[] body) throws IOException {
+        HttpConnection connection = take();
+        boolean whole = false;
+        try {
+            HttpConnection.Response response = connection.send(base.getPath() + path, headers, body);
+            byte[] answer = response.body().readAllBytes();
+            whole = true;
+            if (response.status() != 200) {
+                throw new IOException("HTTP " + response.status() + " from " + path + ": " + excerpt(answer));
+            }
+            return JSON.readTree(answer);
+        } finally {
+            giveBack(connection, whole);
+        }
+    }
+
+    /**
+     * Sends {@code request}, which must ask for a stream, and reads it to its end.
+     *
+     * @param onGap called with the nanoseconds between one chunk with text and the next
+     */
+    public Streamed stream(String path, byte[] request, LongConsumer onGap) {
+        long start = System.nanoTime();
+        HttpConnection connection = null;
+        boolean whole = false;
+        try {
+            connection = take();
+            HttpConnection.Response response = connection.send(base.getPath() + path, headers, request);
+            if (response.status() != 200) {
+                String body = excerpt(response.body().readAllBytes());
+                whole = true;
+                return failed("HTTP " + response.status() + ": " + body, start);
+            }
+            Streamed result = read(response, start, onGap);
+            whole = result.error() == null;
+            return result;
+        } catch (IOException | RuntimeException e) {
+            return failed(e.getClass().getSimpleName() + ": " + e.getMessage(), start);
+        } finally {
+            if (connection != null) {
+                giveBack(connection, whole);
+            }
+        }
+    }
+
+    private static Streamed read(HttpConnection.Response response, long start, LongConsumer onGap) throws IOException {
+        BufferedReader lines = new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8), 8 * 1024);
+        StringBuilder text = new StringBuilder();
+        long first = 0;
+        long previous = 0;
+        int chunks = 0;
+        int promptTokens = -1;
+        int outputTokens = -1;
+        boolean done = false;
+        String line;
+        while ((line = lines.readLine()) != null) {
+            if (!line.startsWith("data:") || done) {
+                continue;
+            }
+            String data = line.substring(5).strip();
+            if (data.equals("[DONE]")) {
+                done = true;
+                continue;
+            }
+            long now = System.nanoTime();
+            JsonNode event = JSON.readTree(data);
+            if (event.has("error")) {
+                return failed("in the stream: " + event.get("error"), start);
+            }
+            JsonNode choice = event.path("choices").path(0);
+            String piece = choice.path("text").asText(choice.path("delta").path("content").asText(""));
+            if (!piece.isEmpty()) {
+                text.append(piece);
+                chunks++;
+                if (first == 0) {
+                    first = now;
+                } else {
+                    onGap.accept(now - previous);
+                }
+                previous = now;
+            }
+            JsonNode usage = event.path("usage");
+            if (usage.isObject()) {
+                promptTokens = usage.path("prompt_tokens").asInt(promptTokens);
+                outputTokens = usage.path("completion_tokens").asInt(outputTokens);
+            }
+        }
+        if (!done) {
+            return failed("the stream ended without [DONE]", start);
+        }
+        return new Streamed(null, first == 0 ? 0 : first - start, System.nanoTime() - start, promptTokens,
+                outputTokens >= 0 ? outputTokens : chunks, text.toString());
+    }
+
+    private static Streamed failed(String why, long start) {
+        return new Streamed(why, 0, System.nanoTime() - start, -1, 0, "");
+    }
+
+    private static String excerpt(byte[] body) {
+        String text = new String(body, StandardCharsets.UTF_8).strip();
+        return text.length() <= 300 ? text : text.substring(0, 300) + "...";
+    }
+
+    private HttpConnection take() throws IOException {
+        HttpConnection connection;
+        synchronized (idle) {
+            connection = idle.pollLast();
+        }
+        return connection != null ? connection : new HttpConnection(base, timeout);
+    }
+
+    private void giveBack(HttpConnection connection, boolean whole) {
+        if (whole && connection.isReusable()) {
+            synchronized (idle) {
+                idle.addLast(connection);
+            }
+        } else {
+            connection.close();
+        }
+    }
+
+    /** A JSON object to fill. */
+    public static ObjectNode object() {
+        return JSON.createObjectNode();
+    }
+
+    /** The bytes to send for {@code body}. */
+    public static byte[] bytes(JsonNode body) {
+        try {
+            return JSON.writeValueAsBytes(body);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(e);
+        }
+    }
+
+    @Override
+    public void close() {
+        synchronized (idle) {
+            idle.forEach(HttpConnection::close);
+            idle.clear();
+        }
+    }
+}

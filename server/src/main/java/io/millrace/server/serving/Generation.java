@@ -1,0 +1,74 @@
+package io.millrace.server.serving;
+
+import io.millrace.engine.LoadedModel;
+import io.millrace.engine.ModelLoader;
+import io.millrace.scheduler.EngineLoop;
+import io.millrace.scheduler.GenerationService;
+import io.millrace.scheduler.SchedulerConfig;
+import io.millrace.scheduler.SchedulerListener;
+import io.millrace.server.config.ServerConfig;
+import java.time.Duration;
+
+/** A loaded model and the engine thread that runs it. Owns both: {@link #close} ends the thread, then frees the model's memory. */
+public final class Generation implements AutoCloseable {
+    private final LoadedModel model;
+    private final EngineLoop loop;
+    private final SchedulerConfig schedulerConfig;
+    private boolean closed;
+
+    private Generation(LoadedModel model, SchedulerConfig schedulerConfig, SchedulerListener listener) {
+        this.model = model;
+        this.schedulerConfig = schedulerConfig;
+        this.loop = EngineLoop.start(model.engine(), schedulerConfig, listener);
+    }
+
+    /**
+     * Loads the configured model and starts its engine thread.
+     *
+     * @throws io.millrace.engine.EngineException if the model cannot be loaded
+     * @throws io.millrace.server.config.ConfigException if there is no such folder
+     */
+    public static Generation open(ServerConfig config, SchedulerListener listener) {
+        return of(ModelLoader.load(config.modelFolder(), config.engineConfig()), config, listener);
+    }
+
+    /** Takes over {@code model}, also when this fails. */
+    public static Generation of(LoadedModel model, ServerConfig config, SchedulerListener listener) {
+        try {
+            return new Generation(model, config.schedulerConfig(model.engine().limits()), listener);
+        } catch (RuntimeException | Error e) {
+            model.close();
+            throw e;
+        }
+    }
+
+    public LoadedModel model() {
+        return model;
+    }
+
+    public GenerationService service() {
+        return loop;
+    }
+
+    /** Proves the scheduler's invariants (blocks free + used = all); slow, for tests and diagnosis. */
+    public void checkIntegrity() {
+        loop.checkIntegrity();
+    }
+
+    public SchedulerConfig schedulerConfig() {
+        return schedulerConfig;
+    }
+
+    @Override
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        loop.shutdown(Duration.ZERO);
+        // A step that does not end still uses the memory: then the process is beyond tidying up.
+        if (!loop.status().alive()) {
+            model.close();
+        }
+    }
+}
