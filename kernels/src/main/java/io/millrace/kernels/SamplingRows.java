@@ -26,7 +26,8 @@ import java.lang.foreign.ValueLayout;
  * </ol>
  * Where doubt could arise:
  * <ul>
- * <li>A NaN logit counts as -inf and a +inf logit as the largest finite float. The log-probability of an id at -inf is -inf.
+ * <li>A NaN logit counts as -inf and a +inf logit as the largest finite float. The log-probability of an id at -inf is -inf;
+ *     the others' is {@code (logit - max) - log(sum(exp(logit - max)))}, which stays exact for logits of any size.
  * <li>If every id is at -inf after the mask, suppression and penalties, the token is 0, greedy or drawn: never a hang or a crash.
  * <li>Bias and penalties are float arithmetic, one rounding per operation, with {@code frequency * count + presence} summed before
  *     it is subtracted. Equal logits are ties; probabilities that only round to equal ones are not.

@@ -22,7 +22,11 @@ final class Harness {
     final List<RecordingSink> sinks = new ArrayList<>();
     private final SchedulerConfig config;
     private final Admission admission;
+    private int numEndedInOrder;
+    /** Virtual time and what a step takes of it. */
     long nanos = 1_000_000;
+    long nanosPerStep = 100_000;
+    long nanosPerToken = 1_000;
     long numSteps;
     /** Running hash of all plans: equal schedules, equal hash. */
     long scheduleHash;
@@ -78,7 +82,7 @@ final class Harness {
             assertThat(plan.numTokens(i)).isLessThanOrEqualTo(isPrefill ? config.maxPrefillChunk() : 1);
             scheduleHash = 31 * (31 * (31 * scheduleHash + plan.sequence(i).id()) + plan.firstPosition(i)) + plan.numTokens(i);
         }
-        nanos += 100_000 + 1_000L * plan.totalTokens();
+        nanos += nanosPerStep + nanosPerToken * plan.totalTokens();
         scheduler.settle(plan, engine.execute(plan));
         scheduler.checkIntegrity();
         numSteps++;
@@ -89,12 +93,11 @@ final class Harness {
     }
 
     private RequestState oldest() {
-        for (RequestState r : requests) {
-            if (r.phase != RequestState.Phase.FINISHED && r.numRemaining() > 0) {
-                return r;
-            }
+        while (numEndedInOrder < requests.size() && requests.get(numEndedInOrder).phase == RequestState.Phase.FINISHED) {
+            numEndedInOrder++;
         }
-        return null;
+        RequestState oldest = numEndedInOrder < requests.size() ? requests.get(numEndedInOrder) : null;
+        return oldest == null || oldest.numRemaining() == 0 ? null : oldest;
     }
 
     /** Steps until nothing is left, then checks that nothing is left behind. */

@@ -26,6 +26,9 @@ final class ReferenceSampler {
     private final int[] outputCount;
     /** Ids in descending order of logit, ties to the lower id, packed as (order of logit, id). */
     private final long[] order;
+    /** logsumexp of the raw row is {@code rawMax + logTotal}: kept apart, for the sum would lose the second where the first is huge. */
+    private double rawMax;
+    private double logTotal;
 
     ReferenceSampler(SamplingRows rows, int vocab) {
         this.rows = rows;
@@ -40,9 +43,9 @@ final class ReferenceSampler {
     /** Row {@code r} of {@code logits} {@code [L, vocab]}; results go to the output arrays of the sampling rows. */
     void sample(Tensor logitsTensor, int r) {
         loadFinite(logitsTensor, r);
-        double logSumExp = logSumExp();
+        setLogSumExp();
         sortByLogit();
-        reportTop(r, logSumExp);
+        reportTop(r);
 
         int target = rows.target.getAtIndex(I32, r);
         int token;
@@ -57,7 +60,7 @@ final class ReferenceSampler {
 
         // Statistics are those of the raw logits: the working copy has been changed.
         loadFinite(logitsTensor, r);
-        rows.logprob.setAtIndex(F32, r, logprob(token, logSumExp));
+        rows.logprob.setAtIndex(F32, r, logprob(token));
         rows.rank.setAtIndex(I32, r, rank(token));
     }
 
@@ -68,21 +71,18 @@ final class ReferenceSampler {
         }
     }
 
-    private double logSumExp() {
-        float max = logits[largest()];
-        if (max == Float.NEGATIVE_INFINITY) {
-            return Double.NEGATIVE_INFINITY;
-        }
+    private void setLogSumExp() {
+        rawMax = logits[largest()];
         double total = 0;
         for (float logit : logits) {
-            total += Math.exp((double) logit - max);
+            total += Math.exp(logit - rawMax);
         }
-        return max + Math.log(total);
+        logTotal = Math.log(total);
     }
 
     /** {@code logit - logsumexp}; -inf for an impossible id, also where all are. */
-    private float logprob(int id, double logSumExp) {
-        return logits[id] == Float.NEGATIVE_INFINITY ? Float.NEGATIVE_INFINITY : (float) (logits[id] - logSumExp);
+    private float logprob(int id) {
+        return logits[id] == Float.NEGATIVE_INFINITY ? Float.NEGATIVE_INFINITY : (float) (logits[id] - rawMax - logTotal);
     }
 
     private int rank(int id) {
@@ -95,12 +95,12 @@ final class ReferenceSampler {
         return rank;
     }
 
-    private void reportTop(int r, double logSumExp) {
+    private void reportTop(int r) {
         int numTop = Math.min(Math.min(rows.numTop.getAtIndex(I32, r), rows.maxTop()), vocab);
         for (int i = 0; i < numTop; i++) {
             int id = (int) order[i];
             rows.topIds.setAtIndex(I32, (long) r * rows.maxTop() + i, id);
-            rows.topLogprobs.setAtIndex(F32, (long) r * rows.maxTop() + i, logprob(id, logSumExp));
+            rows.topLogprobs.setAtIndex(F32, (long) r * rows.maxTop() + i, logprob(id));
         }
     }
 

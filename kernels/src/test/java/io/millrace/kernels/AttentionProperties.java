@@ -1,0 +1,257 @@
+package io.millrace.kernels;
+
+import static io.millrace.kernels.TestValues.assertNear;
+import static io.millrace.kernels.TestValues.assertSameBits;
+import static io.millrace.kernels.TestValues.rounded;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.millrace.kernels.RaggedAttention.Chunk;
+import io.millrace.kernels.RaggedAttention.Setup;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Properties of rotary embedding, the paged cache and attention over ragged batches. */
+public interface AttentionProperties extends BackendUnderTest {
+    /** heads, kvHeads, headDim, rotaryDim, blockSize, KV type: all group sizes and head sizes, each with some of the rest. */
+    @ParameterizedTest
+    @CsvSource({"1, 1, 8, 8, 16, F32", "4, 2, 16, 16, 16, F32", "6, 2, 64, 64, 16, BF16", "4, 1, 96, 96, 16, F32", "8, 1, 64, 64, 32, F16",
+        "4, 4, 128, 128, 16, BF16", "8, 4, 8, 8, 4, F32", "3, 1, 128, 64, 16, F32", "2, 2, 96, 48, 8, F16", "8, 2, 16, 8, 1, BF16",
+        "2, 1, 18, 18, 3, F32", "5, 5, 10, 6, 7, F32"})
+    default void attentionFollowsItsDefinitionOnRaggedBatches(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv) {
+        Setup setup = setup(heads, kvHeads, headDim, rotaryDim, blockSize, kv, new int[] {70, 1, 33, 17, 50}, 11);
+        try (RaggedAttention run = new RaggedAttention(this, setup, 2)) {
+            for (int layer = 0; layer < RaggedAttention.LAYERS; layer++) {
+                // Sequence 0 prefills in chunks while the others prefill, decode, or wait.
+                run.step(layer, new Chunk(0, 0, 5));
+                run.step(layer, new Chunk(2, 0, 32), new Chunk(0, 5, 22), new Chunk(1, 0, 1));
+                run.step(layer, new Chunk(0, 22, 55), new Chunk(2, 32, 33), new Chunk(3, 0, 17));
+                run.step(layer, new Chunk(4, 0, 49), new Chunk(0, 55, 69));
+                run.step(layer, new Chunk(0, 69, 70), new Chunk(4, 49, 50));
+                assertRotatedAndCached(run, layer);
+                assertAttention(run, layer);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
+    default void attentionHoldsOverLongContexts(DType kv) {
+        Setup setup = setup(2, 1, 32, 32, 16, kv, new int[] {1000, 517}, 12);
+        try (RaggedAttention run = new RaggedAttention(this, setup, 3)) {
+            for (int from = 0; from < 960; from += 64) {
+                run.step(1, new Chunk(0, from, from + 64));
+            }
+            run.step(1, new Chunk(0, 960, 999));
+            for (int from = 0; from < 512; from += 64) {
+                run.step(1, new Chunk(1, from, from + 64));
+            }
+            run.step(1, new Chunk(1, 512, 517), new Chunk(0, 999, 1000));
+            assertRotatedAndCached(run, 1);
+            assertAttention(run, 1);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
+    default void resultsAreTheSameBitsHoweverAPromptIsCut(DType kv) {
+        Setup setup = setup(6, 2, 64, 64, 16, kv, new int[] {64, 45}, 13);
+        float[][] whole = outputsOf(setup, 1, run -> run.prefill(0, 64));
+        for (int chunk : new int[] {1, 2, 3, 7, 16, 17, 33}) {
+            float[][] cut = outputsOf(setup, 2, run -> run.prefill(0, chunk));
+            for (int s = 0; s < whole.length; s++) {
+                assertSameBits("chunks of " + chunk + ", " + kv, cut[s], whole[s]);
+            }
+        }
+    }
+
+    @Test
+    default void resultsAreTheSameBitsWhoeverSharesTheBatchAndWithAnyThreads() {
+        int[] lengths = {40, 64, 3, 29, 17, 1};
+        Setup setup = setup(8, 2, 96, 96, 16, DType.F32, lengths, 14);
+        float[][] alone = outputsOf(setup, 1, run -> run.prefill(0, 64));
+        SplittableRandom random = new SplittableRandom(15);
+        for (int threads : new int[] {1, 2, 3, 4}) {
+            float[][] shared = outputsOf(setup, threads, run -> randomSteps(run, lengths, random));
+            for (int s = 0; s < lengths.length; s++) {
+                assertSameBits("sequence " + s + " with " + threads + " threads", shared[s], alone[s]);
+            }
+        }
+    }
+
+    @Test
+    default void ropeIsExactAtHighPositions() {
+        int length = 8192;
+        Setup setup = setup(2, 1, 16, 16, 16, DType.F32, new int[] {length}, 16);
+        try (RaggedAttention run = new RaggedAttention(this, setup, 1)) {
+            for (int position : new int[] {0, 1, 15, 16, 255, 256, 4095, 4097, 8190, 8191}) {
+                // Attention reads positions that were not written: they are whatever a fresh block holds, and not looked at here.
+                run.step(0, new Chunk(0, position, position + 1));
+                for (int head = 0; head < 4; head++) {
+                    for (int i = 0; i < 16; i++) {
+                        double expected = run.rotatedInput(0, position, head, i);
+                        assertThat((double) run.rotated[0][position * 64 + head * 16 + i]).as("position " + position)
+                                .isCloseTo(expected, org.assertj.core.data.Offset.offset(1e-5));
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    default void onlyTheSlotsOfTheStepAreWritten() {
+        Setup setup = setup(2, 1, 8, 8, 4, DType.F32, new int[] {10, 10}, 17);
+        try (RaggedAttention run = new RaggedAttention(this, setup, 2)) {
+            run.prefill(0, 10);
+            run.prefill(1, 10);
+            List<float[]> before = snapshot(run);
+            run.inputs[1][0] += 1; // A changed prompt for sequence 1, of which only positions [3, 6) are run again in layer 1.
+            Arrays.fill(run.inputs[1], 2.5f);
+            run.step(1, new Chunk(1, 3, 6));
+            List<float[]> after = snapshot(run);
+            int changed = 0;
+            for (int i = 0; i < before.size(); i++) {
+                changed += Arrays.equals(before.get(i), after.get(i)) ? 0 : 1;
+            }
+            assertThat(changed).as("3 keys and 3 values").isEqualTo(6);
+        }
+    }
+
+    private static List<float[]> snapshot(RaggedAttention run) {
+        List<float[]> slots = new ArrayList<>();
+        KvCacheShape shape = run.cache.shape();
+        for (int layer = 0; layer < shape.numLayers(); layer++) {
+            for (int block = 0; block < shape.numBlocks(); block++) {
+                for (int offset = 0; offset < shape.blockSize(); offset++) {
+                    slots.add(run.cache.readKey(layer, block, offset));
+                    slots.add(run.cache.readValue(layer, block, offset));
+                }
+            }
+        }
+        return slots;
+    }
+
+    private static Setup setup(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv, int[] lengths, long seed) {
+        AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)));
+        return new Setup(shape, kv, blockSize, rotaryDim, lengths, 70, seed);
+    }
+
+    private float[][] outputsOf(Setup setup, int threads, java.util.function.Consumer<RaggedAttention> steps) {
+        try (RaggedAttention run = new RaggedAttention(this, setup, threads)) {
+            steps.accept(run);
+            return run.outputs;
+        }
+    }
+
+    /** All sequences to their ends, in random company and random chunks, at most 64 tokens a step. */
+    private static void randomSteps(RaggedAttention run, int[] lengths, SplittableRandom random) {
+        int[] done = new int[lengths.length];
+        while (!Arrays.equals(done, lengths)) {
+            List<Chunk> chunks = new ArrayList<>();
+            int budget = 64;
+            for (int s : RaggedAttention.shuffled(lengths.length, random)) {
+                int count = Math.min(Math.min(lengths[s] - done[s], budget), 1 + random.nextInt(20));
+                if (count > 0 && random.nextInt(3) > 0) {
+                    chunks.add(new Chunk(s, done[s], done[s] + count));
+                    done[s] += count;
+                    budget -= count;
+                }
+            }
+            run.step(0, chunks.toArray(new Chunk[0]));
+        }
+    }
+
+    /** Queries and keys are turned, values left alone, and keys and values are in the cache, rounded once to its type. */
+    private static void assertRotatedAndCached(RaggedAttention run, int layer) {
+        AttentionShape shape = run.setup.shape();
+        double ulp = switch (run.setup.kvType()) {
+            case F16 -> 0x1p-10;
+            case BF16 -> 0x1p-7;
+            default -> 0;
+        };
+        for (int s = 0; s < run.inputs.length; s++) {
+            float[][] keys = run.cached(layer, s, true);
+            float[][] values = run.cached(layer, s, false);
+            double[] expected = new double[run.inputs[s].length];
+            double[] tolerance = new double[expected.length];
+            double[] cacheTolerance = new double[expected.length];
+            float[] cached = new float[expected.length];
+            for (int i = 0; i < expected.length; i++) {
+                int position = i / shape.qkvCols();
+                int col = i % shape.qkvCols();
+                expected[i] = run.rotatedInput(s, position, col / shape.headDim(), col % shape.headDim());
+                tolerance[i] = col < shape.queryCols() + shape.kvCols() ? 2e-5 : 0;
+                // A turn that differs in its last bit may round to the other neighbour in a short type.
+                cacheTolerance[i] = 2e-5 + ulp * Math.abs(expected[i]);
+                int k = col - shape.queryCols();
+                cached[i] = k < 0 ? (float) expected[i] : k < shape.kvCols() ? keys[position][k] : values[position][k - shape.kvCols()];
+            }
+            assertNear("rotation, sequence " + s, run.rotated[s], expected, tolerance);
+            assertNear("cache, sequence " + s, cached, expected, cacheTolerance);
+            for (int p = 0; p < values.length; p++) {
+                int from = p * shape.qkvCols() + shape.queryCols() + shape.kvCols();
+                float[] input = Arrays.copyOfRange(run.inputs[s], from, from + shape.kvCols());
+                assertSameBits("cached value", values[p], rounded(run.setup.kvType(), input));
+            }
+        }
+    }
+
+    /** Softmax of all scores at once over the keys and values that the cache gives back. */
+    private static void assertAttention(RaggedAttention run, int layer) {
+        AttentionShape shape = run.setup.shape();
+        int headDim = shape.headDim();
+        int group = shape.numHeads() / shape.numKvHeads();
+        for (int s = 0; s < run.inputs.length; s++) {
+            float[][] keys = run.cached(layer, s, true);
+            float[][] values = run.cached(layer, s, false);
+            double[] expected = new double[run.outputs[s].length];
+            double[] tolerance = new double[expected.length];
+            double[] query = new double[headDim];
+            double[] scores = new double[keys.length];
+            for (int p = 0; p < keys.length; p++) {
+                for (int head = 0; head < shape.numHeads(); head++) {
+                    int kv = head / group * headDim;
+                    for (int i = 0; i < headDim; i++) {
+                        query[i] = run.rotatedInput(s, p, head, i);
+                    }
+                    double largest = Double.NEGATIVE_INFINITY;
+                    double size = 0;
+                    for (int j = 0; j <= p; j++) {
+                        double dot = 0;
+                        double absolute = 0;
+                        for (int i = 0; i < headDim; i++) {
+                            dot += query[i] * keys[j][kv + i];
+                            absolute += Math.abs(query[i] * keys[j][kv + i]);
+                        }
+                        scores[j] = dot * shape.scale();
+                        size = Math.max(size, absolute * shape.scale());
+                        largest = Math.max(largest, scores[j]);
+                    }
+                    double total = 0;
+                    for (int j = 0; j <= p; j++) {
+                        total += Math.exp(scores[j] - largest);
+                    }
+                    for (int i = 0; i < headDim; i++) {
+                        double sum = 0;
+                        double spread = 0;
+                        for (int j = 0; j <= p; j++) {
+                            double weight = Math.exp(scores[j] - largest) / total;
+                            sum += weight * values[j][kv + i];
+                            spread += weight * Math.abs(values[j][kv + i]);
+                        }
+                        int at = p * shape.queryCols() + head * headDim + i;
+                        expected[at] = sum;
+                        // An error of e in a score is an error of e relative to its weight.
+                        tolerance[at] = (1e-5 + 1e-6 * size) * spread + 1e-7;
+                    }
+                }
+            }
+            assertNear("attention, sequence " + s + ", layer " + layer, run.outputs[s], expected, tolerance);
+        }
+    }
+}

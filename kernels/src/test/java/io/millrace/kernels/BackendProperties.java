@@ -1,0 +1,210 @@
+package io.millrace.kernels;
+
+import static io.millrace.kernels.TestValues.assertPoisonedFrom;
+import static io.millrace.kernels.TestValues.poison;
+import static io.millrace.kernels.TestValues.tokens;
+import static io.millrace.kernels.TestValues.weight;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.lang.management.ManagementFactory;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+
+/** Properties of a backend as such: what it refuses, what it holds, and that replay costs nothing but the work. */
+public interface BackendProperties extends BackendUnderTest {
+    BatchLimits SMALL = new BatchLimits(8, 4, 4, 4, 2);
+
+    @Test
+    default void wrongArgumentsAreRefusedWhileRecordingWithNamesAndShapes() {
+        try (Backend b = create(SMALL, 1)) {
+            Weight w = weight(b, "w", DType.F32, 16, new float[16 * 24], 24);
+            Tensor x16 = b.activations("x16", Extent.TOKENS, 16);
+            Tensor y16 = b.activations("y16", Extent.TOKENS, 16);
+            Tensor x24 = b.activations("x24", Extent.TOKENS, 24);
+            Tensor rows16 = b.activations("rows16", Extent.LOGIT_ROWS, 16);
+            Tensor rows24 = b.activations("rows24", Extent.LOGIT_ROWS, 24);
+            Tensor gain = b.constant("gain", 1, 16, new float[16]);
+            Tensor table = b.constant("table", 64, 4, new float[256]);
+            KvCache cache = b.kvCache(new KvCacheShape(2, 4, 16, 1, 8, DType.F32));
+            AttentionShape shape = new AttentionShape(1, 1, 8, 1f);
+            AttentionShape wide = new AttentionShape(2, 1, 8, 1f);
+            Rope rope = new Rope(table, table, 8);
+
+            refused(b, "OP-001", ops -> ops.embed(w, 1f, x24), "w [24, 16]", "x24");
+            refused(b, "OP-002", ops -> ops.embed(w, 1f, rows16), "rows16", "TOKENS");
+            refused(b, "OP-006", ops -> ops.embed(w, Float.NaN, x16), "scale");
+            refused(b, "OP-001", ops -> ops.rmsNorm(x24, gain, 1e-5f, x24), "gain", "24");
+            refused(b, "OP-001", ops -> ops.rmsNorm(x16, gain, 1e-5f, x24), "x16", "x24");
+            refused(b, "OP-002", ops -> ops.rmsNorm(x16, gain, 1e-5f, rows16), "x16", "rows16");
+            refused(b, "OP-002", ops -> ops.rmsNorm(x16, y16, 1e-5f, x16), "y16", "FIXED");
+            refused(b, "OP-006", ops -> ops.rmsNorm(x16, gain, -1f, y16), "eps");
+            refused(b, "OP-004", ops -> ops.addRmsNorm(x16, y16, gain, 1e-5f, x16), "x16", "overlap");
+            refused(b, "OP-001", ops -> ops.addRmsNorm(x16, x24, gain, 1e-5f, y16), "x16", "x24");
+            refused(b, "OP-001", ops -> ops.add(x16, x24), "x16", "x24");
+            refused(b, "OP-004", ops -> ops.add(x16, x16), "x16", "overlap");
+            refused(b, "OP-001", ops -> ops.linear(x24, w, null, x16), "w [24, 16]", "x24", "x16");
+            refused(b, "OP-001", ops -> ops.linear(x16, w, gain, x24), "gain", "24");
+            refused(b, "OP-002", ops -> ops.linear(x16, w, null, rows24), "x16", "rows24");
+            refused(b, "OP-001", ops -> ops.ropeAndCache(x16, rope, shape, cache, 0), "x16", "24");
+            refused(b, "OP-006", ops -> ops.ropeAndCache(x24, rope, shape, cache, 2), "layer 2", "[0, 2)");
+            refused(b, "OP-006", ops -> ops.ropeAndCache(x24, new Rope(table, table, 10), shape, cache, 0), "rotaryDim", "10");
+            refused(b, "OP-001", ops -> ops.ropeAndCache(x24, new Rope(table, table, 6), shape, cache, 0), "table");
+            refused(b, "OP-001", ops -> ops.attention(x16, wide, cache, 0, y16), "x16", "32");
+            refused(b, "OP-001", ops -> ops.attention(x24, shape, cache, 0, x16), "x16", "8");
+            refused(b, "OP-001", ops -> ops.swiglu(x24, x16), "x24", "x16");
+            refused(b, "OP-001", ops -> ops.gatherLogitRows(x24, rows16), "x24", "rows16");
+            refused(b, "OP-002", ops -> ops.gatherLogitRows(x16, y16), "y16", "LOGIT_ROWS");
+            refused(b, "OP-002", ops -> ops.sample(x16), "x16", "LOGIT_ROWS");
+
+            assertThatThrownBy(() -> b.constant("c", 2, 3, new float[5])).hasMessageContainingAll("OP-001", "c", "6", "5");
+            assertThatThrownBy(() -> b.activations("a", Extent.FIXED, 3)).hasMessageContainingAll("OP-002", "a");
+            assertThatThrownBy(() -> b.activations("a", Extent.TOKENS, 0)).hasMessageContainingAll("OP-001", "a");
+            assertThatThrownBy(() -> b.weight("none")).hasMessageContainingAll("OP-001", "none");
+            assertThatThrownBy(() -> b.kvCache(new KvCacheShape(1, 1, 16, 1, 8, DType.I32))).hasMessageContainingAll("OP-003", "I32");
+        }
+    }
+
+    private static void refused(Backend backend, String code, Consumer<Ops> call, String... words) {
+        assertThatThrownBy(() -> backend.record(call)).isInstanceOf(IllegalArgumentException.class).hasMessageStartingWith(code)
+                .hasMessageContainingAll(words);
+    }
+
+    @Test
+    default void objectsOfOtherMakersAreRefused() {
+        try (Backend a = create(SMALL, 1); Backend b = create(SMALL, 1)) {
+            Tensor out = b.activations("out", Extent.TOKENS, 4);
+            Weight foreign = new Weight() {
+                @Override
+                public String name() {
+                    return "foreign";
+                }
+
+                @Override
+                public long outFeatures() {
+                    return 4;
+                }
+
+                @Override
+                public long inFeatures() {
+                    return 4;
+                }
+
+                @Override
+                public DType dtype() {
+                    return DType.F32;
+                }
+
+                @Override
+                public long byteSize() {
+                    return 64;
+                }
+            };
+            refused(b, "OP-005", ops -> ops.embed(foreign, 1f, out), "foreign");
+            Program ofA = a.record(ops -> {});
+            assertThatThrownBy(() -> b.run(ofA)).hasMessageContaining("OP-005");
+        }
+    }
+
+    @Test
+    default void aProgramTellsItsOpsAndAnEmptyStepDoesNothing() {
+        try (Backend b = create(SMALL, 2)) {
+            Weight w = weight(b, "w", DType.BF16, 16, new float[16 * 24], 24);
+            Tensor x = b.activations("x", Extent.TOKENS, 16);
+            Tensor y = b.activations("y", Extent.TOKENS, 24);
+            Tensor logits = b.activations("logits", Extent.LOGIT_ROWS, 24);
+            Program program = b.record(ops -> {
+                ops.embed(w, 1f, x);
+                ops.linear(x, w, null, y);
+                ops.gatherLogitRows(y, logits);
+                ops.sample(logits);
+            });
+            assertThat(program.numOps()).isEqualTo(4);
+            assertThat(program.opNames()).containsExactly("embed", "linear", "gatherLogitRows", "sample");
+            poison(x);
+            poison(y);
+            poison(logits);
+            b.batch().clear();
+            b.run(program);
+            assertPoisonedFrom(x, 0);
+            assertPoisonedFrom(y, 0);
+            assertPoisonedFrom(logits, 0);
+            // No logits wanted: the rest of the step runs all the same.
+            tokens(b.batch(), 3);
+            b.run(program);
+            assertPoisonedFrom(x, 3);
+            assertThat(x.data().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, 0)).isEqualTo(0f);
+            assertPoisonedFrom(logits, 0);
+        }
+    }
+
+    @Test
+    default void memoryIsAccountedForByKindAndClosingTwiceIsFine() {
+        Backend b = create(SMALL, 1);
+        assertThat(b.memoryBytes()).containsOnlyKeys("weights", "constants", "activations", "kv_cache", "batch");
+        assertThat(b.memoryBytes().get("batch")).isEqualTo(b.batch().byteSize()).isPositive();
+        weight(b, "w", DType.BF16, 16, new float[16 * 24], 20, 4);
+        b.constant("c", 2, 3, new float[6]);
+        b.activations("x", Extent.TOKENS, 10);
+        KvCacheShape shape = new KvCacheShape(2, 3, 16, 2, 8, DType.F16);
+        b.kvCache(shape);
+        assertThat(b.memoryBytes().get("weights")).isGreaterThanOrEqualTo(16 * 24 * 2);
+        assertThat(b.memoryBytes().get("constants")).isGreaterThanOrEqualTo(24);
+        assertThat(b.memoryBytes().get("activations")).isGreaterThanOrEqualTo(8 * 10 * 4);
+        assertThat(b.memoryBytes().get("kv_cache")).isGreaterThanOrEqualTo(shape.byteSize());
+        assertThat(b.name()).matches("[a-z][a-z0-9-]*");
+        assertThat(b.description()).isNotBlank().doesNotContain("\n");
+        b.close();
+        b.close();
+    }
+
+    /** A whole small decoder layer, replayed: no object is made on the thread that runs it. */
+    @Test
+    default void replayAllocatesNothingOnTheHeap() {
+        AttentionShape shape = new AttentionShape(2, 1, 8, 0.35f);
+        try (Backend b = create(SMALL, 1)) {
+            Weight w = weight(b, "w", DType.BF16, 16, new float[32 * 16], 32);
+            Weight back = weight(b, "back", DType.F32, 32, new float[16 * 32], 16);
+            KvCache cache = b.kvCache(new KvCacheShape(1, 4, 16, 1, 8, DType.BF16));
+            Tensor table = b.constant("rope", 64, 4, new float[256]);
+            Tensor gain = b.constant("gain", 1, 16, new float[16]);
+            Tensor x = b.activations("x", Extent.TOKENS, 16);
+            Tensor y = b.activations("y", Extent.TOKENS, 16);
+            Tensor qkv = b.activations("qkv", Extent.TOKENS, 32);
+            Tensor last = b.activations("last", Extent.LOGIT_ROWS, 16);
+            Tensor logits = b.activations("logits", Extent.LOGIT_ROWS, 32);
+            Program program = b.record(ops -> {
+                ops.embed(w, 1f, x);
+                ops.rmsNorm(x, gain, 1e-5f, y);
+                ops.linear(y, w, null, qkv);
+                ops.ropeAndCache(qkv, new Rope(table, table, 8), shape, cache, 0);
+                ops.attention(qkv, shape, cache, 0, y);
+                ops.addRmsNorm(x, y, gain, 1e-5f, y);
+                ops.linear(y, w, null, qkv);
+                ops.swiglu(qkv, y);
+                ops.linear(qkv, back, null, y);
+                ops.add(x, y);
+                ops.gatherLogitRows(x, last);
+                ops.linear(last, w, null, logits);
+                ops.sample(logits);
+            });
+            b.batch().clear();
+            b.batch().addSequence(new int[] {1, 2, 3, 4}, 0, 4, new int[] {2}, 1);
+            b.batch().addSequence(new int[] {1, 2}, 1, 1, new int[] {1}, 1);
+            for (int r = 0; r < 2; r++) {
+                b.batch().sampling.setGreedy(b.batch().addLogitRow(3 + r), 2);
+                b.batch().sampling.setDraw(r, 1f, 5, 0.9f, 0.01f, 4, r);
+            }
+            var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+            for (int i = 0; i < 2000; i++) {
+                b.run(program);
+            }
+            long before = threads.getCurrentThreadAllocatedBytes();
+            for (int i = 0; i < 1000; i++) {
+                b.run(program);
+            }
+            long bytes = threads.getCurrentThreadAllocatedBytes() - before;
+            assertThat(bytes).as("bytes allocated in 1000 replays of 13 ops").isLessThan(16_000);
+        }
+    }
+}

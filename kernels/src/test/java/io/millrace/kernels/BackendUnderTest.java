@@ -1,0 +1,15 @@
+package io.millrace.kernels;
+
+/** What the suite needs to know of the backend that it tests. */
+public interface BackendUnderTest {
+    /** A fresh backend; the suite closes it. */
+    Backend create(BatchLimits limits, int threads);
+
+    /**
+     * Error that a linear layer may have, relative to {@code sum_k |x_k * w_k|}. A backend that rounds activations to the weight's
+     * type for the sake of an instruction says so by overriding this.
+     */
+    default double linearTolerance(DType weightType) {
+        return 2e-6;
+    }
+}

@@ -1,0 +1,168 @@
+package io.millrace.kernels;
+
+import static io.millrace.kernels.TestValues.assertPoisonedFrom;
+import static io.millrace.kernels.TestValues.normal;
+import static io.millrace.kernels.TestValues.poison;
+import static io.millrace.kernels.TestValues.spiky;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.SplittableRandom;
+
+/**
+ * A few sequences of random queries, keys and values that are fed through {@code ropeAndCache} and {@code attention} in any order of
+ * steps and chunks, and what definition says must come out. Block tables are scattered over the pool.
+ */
+final class RaggedAttention implements AutoCloseable {
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
+    static final int LAYERS = 2;
+
+    /** A chunk {@code [from, to)} of one sequence in one step. */
+    record Chunk(int sequence, int from, int to) {}
+
+    /** What a case is made of. The random content of sequence {@code s} depends on {@code seed} and {@code s} alone. */
+    record Setup(AttentionShape shape, DType kvType, int blockSize, int rotaryDim, int[] lengths, int maxTokens, long seed) {
+        int blocksPerSequence() {
+            int longest = java.util.Arrays.stream(lengths).max().orElseThrow();
+            return (longest + blockSize - 1) / blockSize;
+        }
+    }
+
+    final Setup setup;
+    final Backend backend;
+    final KvCache cache;
+    /** Inputs of each sequence, {@code [length, qkvCols]}. */
+    final float[][] inputs;
+    /** Attention outputs of each sequence as the backend gave them, {@code [length, queryCols]}. */
+    final float[][] outputs;
+    /** Inputs after the rotation in place, as the backend left them. */
+    final float[][] rotated;
+    final int[][] blockTables;
+    final float[] cos;
+    final float[] sin;
+    private final Tensor qkv;
+    private final Tensor out;
+    private final Program[] programs = new Program[LAYERS];
+
+    RaggedAttention(BackendUnderTest factory, Setup setup, int threads) {
+        this.setup = setup;
+        AttentionShape shape = setup.shape();
+        int sequences = setup.lengths().length;
+        int blocks = setup.blocksPerSequence();
+        backend = factory.create(new BatchLimits(setup.maxTokens(), sequences, blocks, 4, 1), threads);
+        int numBlocks = sequences * blocks + 3;
+        cache = backend.kvCache(new KvCacheShape(LAYERS, numBlocks, setup.blockSize(), shape.numKvHeads(), shape.headDim(), setup.kvType()));
+
+        SplittableRandom random = new SplittableRandom(setup.seed());
+        int[] pool = shuffled(numBlocks, random);
+        blockTables = new int[sequences][blocks];
+        inputs = new float[sequences][];
+        outputs = new float[sequences][];
+        rotated = new float[sequences][];
+        for (int s = 0; s < sequences; s++) {
+            System.arraycopy(pool, s * blocks, blockTables[s], 0, blocks);
+            int length = setup.lengths()[s];
+            SplittableRandom content = new SplittableRandom(setup.seed() * 31 + s);
+            // Outliers make the softmax of even sequences nearly one-hot; that of odd ones stays broad.
+            inputs[s] = s % 2 == 0 ? spiky(content, (long) length * shape.qkvCols()) : normal(content, (long) length * shape.qkvCols(), 1);
+            rotated[s] = new float[inputs[s].length];
+            outputs[s] = new float[length * shape.queryCols()];
+        }
+        int half = setup.rotaryDim() / 2;
+        int positions = blocks * setup.blockSize();
+        cos = new float[positions * half];
+        sin = new float[positions * half];
+        for (int i = 0; i < cos.length; i++) {
+            double angle = i / half * Math.pow(10_000, -(double) (i % half) / half);
+            cos[i] = (float) Math.cos(angle);
+            sin[i] = (float) Math.sin(angle);
+        }
+        Rope rope = new Rope(backend.constant("cos", positions, half, cos), backend.constant("sin", positions, half, sin), setup.rotaryDim());
+        qkv = backend.activations("qkv", Extent.TOKENS, shape.qkvCols());
+        out = backend.activations("out", Extent.TOKENS, shape.queryCols());
+        for (int layer = 0; layer < LAYERS; layer++) {
+            int l = layer;
+            programs[l] = backend.record(ops -> {
+                ops.ropeAndCache(qkv, rope, shape, cache, l);
+                ops.attention(qkv, shape, cache, l, out);
+            });
+        }
+    }
+
+    /** Runs one step of {@code layer} over the chunks, keeps its outputs, and sees to it that nothing beyond them is written. */
+    void step(int layer, Chunk... chunks) {
+        Batch batch = backend.batch();
+        batch.clear();
+        poison(qkv);
+        poison(out);
+        int inCols = setup.shape().qkvCols();
+        int outCols = setup.shape().queryCols();
+        for (Chunk c : chunks) {
+            int blocks = (c.to() + setup.blockSize() - 1) / setup.blockSize();
+            int t = batch.addSequence(new int[c.to()], c.from(), c.to() - c.from(), blockTables[c.sequence()], blocks);
+            MemorySegment.copy(inputs[c.sequence()], c.from() * inCols, qkv.data(), F32, 4L * t * inCols, (c.to() - c.from()) * inCols);
+        }
+        backend.run(programs[layer]);
+        int t = 0;
+        for (Chunk c : chunks) {
+            int count = c.to() - c.from();
+            MemorySegment.copy(qkv.data(), F32, 4L * t * inCols, rotated[c.sequence()], c.from() * inCols, count * inCols);
+            MemorySegment.copy(out.data(), F32, 4L * t * outCols, outputs[c.sequence()], c.from() * outCols, count * outCols);
+            t += count;
+        }
+        assertPoisonedFrom(out, t);
+        assertPoisonedFrom(qkv, t);
+    }
+
+    /** Every sequence in one piece, one after the other, in as few tokens per step as {@code chunk} says. */
+    void prefill(int layer, int chunk) {
+        for (int s = 0; s < inputs.length; s++) {
+            for (int from = 0; from < setup.lengths()[s]; from += chunk) {
+                step(layer, new Chunk(s, from, Math.min(from + chunk, setup.lengths()[s])));
+            }
+        }
+    }
+
+    /** {@code [position][kvHead * headDim]} as the cache holds them. */
+    float[][] cached(int layer, int sequence, boolean keys) {
+        float[][] vectors = new float[setup.lengths()[sequence]][];
+        for (int p = 0; p < vectors.length; p++) {
+            int block = blockTables[sequence][p / setup.blockSize()];
+            int offset = p % setup.blockSize();
+            vectors[p] = keys ? cache.readKey(layer, block, offset) : cache.readValue(layer, block, offset);
+        }
+        return vectors;
+    }
+
+    /** Element {@code i} of head {@code head} of a q|k|v row, rotated by the definition: pairs as complex numbers. */
+    double rotatedInput(int sequence, int position, int head, int i) {
+        int headDim = setup.shape().headDim();
+        int half = setup.rotaryDim() / 2;
+        int first = position * setup.shape().qkvCols() + head * headDim;
+        boolean isValue = head >= setup.shape().numHeads() + setup.shape().numKvHeads();
+        if (isValue || i >= setup.rotaryDim()) {
+            return inputs[sequence][first + i];
+        }
+        double re = inputs[sequence][first + i % half];
+        double im = inputs[sequence][first + i % half + half];
+        double c = cos[position * half + i % half];
+        double s = sin[position * half + i % half];
+        return i < half ? re * c - im * s : re * s + im * c;
+    }
+
+    static int[] shuffled(int count, SplittableRandom random) {
+        int[] values = java.util.stream.IntStream.range(0, count).toArray();
+        for (int i = count - 1; i > 0; i--) {
+            int j = random.nextInt(i + 1);
+            int v = values[i];
+            values[i] = values[j];
+            values[j] = v;
+        }
+        return values;
+    }
+
+    @Override
+    public void close() {
+        backend.close();
+    }
+}

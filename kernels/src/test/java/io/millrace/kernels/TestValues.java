@@ -1,0 +1,143 @@
+package io.millrace.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.SplittableRandom;
+
+/** Inputs, poison and comparisons of the suite. */
+final class TestValues {
+    static final int[] ROWS = {1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64};
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
+    private static final byte GARBAGE = 0x55;
+
+    private TestValues() {}
+
+    /** Normal values of which a few are fifty times as large, as activations of trained models have them, and a few are 0. */
+    static float[] spiky(SplittableRandom random, long count) {
+        float[] values = new float[Math.toIntExact(count)];
+        for (int i = 0; i < values.length; i++) {
+            double v = random.nextGaussian();
+            int kind = random.nextInt(64);
+            values[i] = (float) (kind == 0 ? 50 * v : kind == 1 ? 0 : v);
+        }
+        return values;
+    }
+
+    /** Normal values with a standard deviation of {@code scale}. */
+    static float[] normal(SplittableRandom random, long count, double scale) {
+        float[] values = new float[Math.toIntExact(count)];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (random.nextGaussian() * scale);
+        }
+        return values;
+    }
+
+    /** The values as they are once stored as {@code dtype}. */
+    static float[] rounded(DType dtype, float[] values) {
+        float[] out = new float[values.length];
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment cell = arena.allocate(dtype.bytes());
+            for (int i = 0; i < values.length; i++) {
+                dtype.store(cell, 0, values[i]);
+                out[i] = dtype.load(cell, 0);
+            }
+        }
+        return out;
+    }
+
+    /**
+     * A weight of {@code backend} made of {@code values} {@code [sum of partRows, cols]}, cut into parts of the given heights. The
+     * source memory is misaligned, as a slice of a checkpoint may be, and overwritten once the backend has taken the parts over.
+     */
+    static Weight weight(Backend backend, String name, DType dtype, long cols, float[] values, int... partRows) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment memory = arena.allocate((long) values.length * dtype.bytes() + 1, 64);
+            MemorySegment data = memory.asSlice(1);
+            for (int i = 0; i < values.length; i++) {
+                dtype.store(data, i, values[i]);
+            }
+            WeightPart[] parts = new WeightPart[partRows.length];
+            long row = 0;
+            for (int p = 0; p < parts.length; p++) {
+                long bytes = partRows[p] * cols * dtype.bytes();
+                parts[p] = new WeightPart(name + "." + p, dtype, partRows[p], cols, data.asSlice(row * cols * dtype.bytes(), bytes));
+                row += partRows[p];
+            }
+            Weight weight = backend.weight(name, parts);
+            memory.fill(GARBAGE);
+            return weight;
+        }
+    }
+
+    static void write(Tensor t, float[] values) {
+        MemorySegment.copy(values, 0, t.data(), F32, 0, values.length);
+    }
+
+    static void poison(Tensor t) {
+        for (long i = 0; i < t.rows() * t.cols(); i++) {
+            t.data().setAtIndex(F32, i, Float.NaN);
+        }
+    }
+
+    static float[] read(Tensor t, int rows) {
+        return t.data().asSlice(0, rows * t.cols() * 4).toArray(F32);
+    }
+
+    /** Rows {@code [from, capacity)} still hold what {@link #poison} put there. */
+    static void assertPoisonedFrom(Tensor t, int from) {
+        for (long i = from * t.cols(); i < t.rows() * t.cols(); i++) {
+            if (!Float.isNaN(t.data().getAtIndex(F32, i))) {
+                throw new AssertionError(t.name() + " written beyond row " + from + ": row " + i / t.cols() + " col " + i % t.cols());
+            }
+        }
+    }
+
+    /** {@code |actual - expected| <= tolerance} everywhere, on an expectation that says something. */
+    static void assertNear(String what, float[] actual, double[] expected, double[] tolerance) {
+        assertThat(actual.length).as(what).isEqualTo(expected.length);
+        assertNonTrivial(what, expected);
+        for (int i = 0; i < expected.length; i++) {
+            double error = Math.abs(actual[i] - expected[i]);
+            if (!(error <= tolerance[i])) {
+                throw new AssertionError(what + ": element " + i + " is " + actual[i] + ", expected " + expected[i] + ", off by " + error
+                        + " of at most " + tolerance[i]);
+            }
+        }
+    }
+
+    /** A reference that were all zeros, or all the same, would let a broken kernel pass. */
+    private static void assertNonTrivial(String what, double[] expected) {
+        double largest = Arrays.stream(expected).map(Math::abs).max().orElse(0);
+        assertThat(largest).as(what + ": expectation").isFinite().isGreaterThan(1e-3);
+        if (expected.length >= 16) {
+            assertThat(Arrays.stream(expected).distinct().count()).as(what + ": distinct expectations").isGreaterThan(expected.length / 16);
+        }
+    }
+
+    static void assertSameBits(String what, float[] actual, float[] expected) {
+        assertThat(actual.length).as(what).isEqualTo(expected.length);
+        for (int i = 0; i < expected.length; i++) {
+            if (Float.floatToRawIntBits(actual[i]) != Float.floatToRawIntBits(expected[i])) {
+                throw new AssertionError(what + ": element " + i + " is " + actual[i] + ", was " + expected[i]);
+            }
+        }
+    }
+
+    /** A batch of one sequence of {@code count} tokens, of which each is a logit row; for operations that see only the counts. */
+    static void tokens(Batch batch, int count) {
+        batch.clear();
+        batch.addSequence(new int[count], 0, count, new int[] {0}, 1);
+    }
+
+    /** Like {@link #tokens}, with every token a greedy logit row. */
+    static void logitRows(Batch batch, int count) {
+        tokens(batch, count);
+        for (int r = 0; r < count; r++) {
+            batch.sampling.setGreedy(batch.addLogitRow(r), 0);
+        }
+    }
+}
