@@ -1,5 +1,6 @@
 package io.millrace.kernels;
 
+import io.millrace.kernels.cpu.NativeCpuBackend;
 import io.millrace.kernels.reference.ReferenceBackend;
 
 /** The backends by name. The one place that knows them all. */
@@ -7,15 +8,19 @@ public final class Backends {
     private Backends() {}
 
     /**
-     * @param name    {@code reference} (scalar Java, the oracle of the tests)
+     * Never falls back to another backend than the one that was asked for.
+     *
+     * @param name    {@code cpu} (native kernels) or {@code reference} (scalar Java, the oracle of the tests)
      * @param limits  capacities of the batch
      * @param threads threads to compute with; the reference always uses the caller's alone
+     * @throws IllegalStateException {@code NATIVE-...} with reason and remedy if the native library cannot be used
      * @throws IllegalArgumentException {@code BE-001} for a name that is not known
      */
     public static Backend create(String name, BatchLimits limits, int threads) {
         return switch (name) {
+            case "cpu" -> NativeCpuBackend.create(limits, threads);
             case "reference" -> ReferenceBackend.create(limits);
-            default -> throw new IllegalArgumentException("BE-001 unknown backend '" + name + "'; known: reference");
+            default -> throw new IllegalArgumentException("BE-001 unknown backend '" + name + "'; known: cpu, reference");
         };
     }
 }

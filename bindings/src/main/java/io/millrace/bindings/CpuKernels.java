@@ -1,0 +1,153 @@
+package io.millrace.bindings;
+
+import io.millrace.bindings.cpu.generated.MillraceCpu;
+import io.millrace.bindings.cpu.generated.mr_cpu_info;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Facade over {@code millrace_cpu.h}: loads the library, proves that both sides agree on the ABI, turns status codes into exceptions.
+ * {@link #library()} may be asked at any time; every other method throws {@link IllegalStateException} with reason and remedy if the
+ * library is not there.
+ */
+public final class CpuKernels {
+    private CpuKernels() {}
+
+    /** Loaded on first use. */
+    private static final class Holder {
+        static final NativeLibrary LIBRARY = checked(NativeLibrary.load("millrace_cpu"));
+
+        private static NativeLibrary checked(NativeLibrary library) {
+            if (!library.loaded()) {
+                return library;
+            }
+            int version = MillraceCpu.mr_abi_version();
+            if (version == MillraceCpu.MR_ABI_VERSION()) {
+                return library;
+            }
+            return new NativeLibrary(library.name(), library.path(), "NATIVE-004 " + library.path() + " speaks ABI " + version
+                    + ", this program needs " + MillraceCpu.MR_ABI_VERSION() + "; rebuild both together with ./mvnw clean package.");
+        }
+    }
+
+    /** The hot call. A class of its own: its handle must not be bound before the library is loaded. */
+    private static final class Hot {
+        static final MethodHandle PROGRAM_RUN = MillraceCpu.mr_program_run$handle();
+    }
+
+    public static NativeLibrary library() {
+        return Holder.LIBRARY;
+    }
+
+    /** What {@code mr_cpu_query} says of this machine; 0 where the system does not tell. */
+    public record Info(int logicalCores, int bestIsa, long features, long l1dBytes, long l2Bytes, long l3Bytes) {}
+
+    public static Info cpuInfo() {
+        library().require();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment info = mr_cpu_info.allocate(arena);
+            MillraceCpu.mr_cpu_query(info);
+            return new Info(mr_cpu_info.logical_cores(info), mr_cpu_info.best_isa(info), mr_cpu_info.features(info),
+                    mr_cpu_info.l1d_bytes(info), mr_cpu_info.l2_bytes(info), mr_cpu_info.l3_bytes(info));
+        }
+    }
+
+    /** Bit {@code 1 << isa} for each {@code mr_isa} that this machine can run. */
+    public static int isaMask() {
+        library().require();
+        return MillraceCpu.mr_isa_mask();
+    }
+
+    /**
+     * Starts a thread team; end it with {@link #destroyTeam}.
+     *
+     * @param isa a {@code mr_isa}, -1 for the best one of this machine
+     */
+    public static MemorySegment createTeam(int threads, int isa) {
+        library().require();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment status = arena.allocate(ValueLayout.JAVA_INT);
+            MemorySegment team = MillraceCpu.mr_team_create(threads, isa, status);
+            if (team.address() == 0) {
+                throw new IllegalStateException("NATIVE-005 cannot start a team of " + threads + " threads (instruction set " + isa + "): "
+                        + statusText(status.get(ValueLayout.JAVA_INT, 0)));
+            }
+            return team;
+        }
+    }
+
+    public static void destroyTeam(MemorySegment team) {
+        MillraceCpu.mr_team_destroy(team);
+    }
+
+    public static int teamIsa(MemorySegment team) {
+        return MillraceCpu.mr_team_isa(team);
+    }
+
+    public static long scratchBytes(MemorySegment team) {
+        return MillraceCpu.mr_team_scratch_bytes(team);
+    }
+
+    /** Zeroed native memory that is freed when {@code arena} closes. */
+    public static MemorySegment allocate(long bytes, Arena arena) {
+        library().require();
+        MemorySegment memory = MillraceCpu.mr_memory_allocate(bytes);
+        if (memory.address() == 0) {
+            throw new OutOfMemoryError("NATIVE-006 the system refused " + bytes + " bytes of native memory; use a smaller model, context or"
+                    + " KV cache, or raise the memory limit");
+        }
+        return memory.reinterpret(bytes, arena, segment -> MillraceCpu.mr_memory_free(segment, bytes));
+    }
+
+    public static long packedWeightBytes(long outFeatures, long inFeatures, int dtype) {
+        library().require();
+        return MillraceCpu.mr_packed_weight_bytes(outFeatures, inFeatures, dtype);
+    }
+
+    /** Packs rows {@code [first, first + rows)} of a weight, see {@code mr_pack_weight}. */
+    public static void packWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int dtype, long first, long rows,
+            MemorySegment source) {
+        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, dtype, first, rows, source));
+    }
+
+    public static void prepare(MemorySegment team, MemorySegment ops, int numOps, MemorySegment batch) {
+        check(team, MillraceCpu.mr_program_prepare(team, ops, numOps, batch));
+    }
+
+    /** Runs one step. Allocates nothing; may take long, so this is an ordinary downcall, during which the collector can work. */
+    public static void run(MemorySegment team, MemorySegment ops, int numOps, MemorySegment batch) {
+        int status;
+        try {
+            status = (int) Hot.PROGRAM_RUN.invokeExact(team, ops, numOps, batch);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError("a downcall has no checked exceptions", e);
+        }
+        if (status != 0) {
+            check(team, status);
+        }
+    }
+
+    private static void check(MemorySegment team, int status) {
+        if (status != 0) {
+            String text = MillraceCpu.mr_last_error(team).reinterpret(Long.MAX_VALUE).getString(0);
+            throw new IllegalStateException("NATIVE-007 " + statusText(status) + ": " + text);
+        }
+    }
+
+    private static String statusText(int status) {
+        return switch (status) {
+            case -1 -> "an argument is out of range";
+            case -2 -> "the system refused memory";
+            case -3 -> "the system refused a thread";
+            case -4 -> "this machine cannot run the requested instruction set";
+            case -5 -> "token id out of range";
+            case -6 -> "position out of range";
+            case -7 -> "KV block out of range";
+            default -> "status " + status;
+        };
+    }
+}

@@ -1,0 +1,147 @@
+package io.millrace.bindings;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URISyntaxException;
+import java.net.URL;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * A native library that travels with the program as the resource {@code native/<os>-<arch>/<file>}. Loading never throws: what went
+ * wrong is kept in {@link #failure()} until somebody needs the library and calls {@link #require()}, so that a program that can do
+ * without it still starts.
+ *
+ * <p>A library that lies in a folder is used where it is. One inside a jar is copied once to
+ * {@code <cache>/native/<name>-<content hash>.<suffix>}, where {@code <cache>} is {@code $MILLRACE_CACHE_DIR}, else
+ * {@code $XDG_CACHE_HOME/millrace}, else {@code ~/.cache/millrace}: a folder that only its owner may enter. A copy whose content does
+ * not match is replaced, never loaded. The system property {@code millrace.<name>.path} names a file to use instead.
+ *
+ * @param name    {@code millrace_cpu} for {@code libmillrace_cpu.so}
+ * @param path    the file that was loaded or tried, null if none was found
+ * @param failure why the library is not there and what to do about it; null if it is loaded
+ */
+public record NativeLibrary(String name, Path path, String failure) {
+    /** Loads the library into the class loader of this class. */
+    public static NativeLibrary load(String name) {
+        return load(name, NativeLibrary.class.getClassLoader(), platform(), System.getenv());
+    }
+
+    static NativeLibrary load(String name, ClassLoader resources, String platform, Map<String, String> environment) {
+        Path file = null;
+        try {
+            String chosen = System.getProperty("millrace." + name + ".path");
+            String resource = "native/" + platform + "/" + System.mapLibraryName(name);
+            URL url = resources.getResource(resource);
+            if (chosen != null) {
+                file = Path.of(chosen);
+            } else if (url == null) {
+                return new NativeLibrary(name, null, "NATIVE-001 no native library for this platform: resource " + resource
+                        + " is not on the class path. Build it on this machine with a C compiler and make (Debian, Ubuntu: apt install gcc"
+                        + " make; Fedora: dnf install gcc make; macOS: xcode-select --install), then ./mvnw package.");
+            } else if (url.getProtocol().equals("file")) {
+                file = Path.of(url.toURI());
+            } else {
+                file = extract(url, name, cacheFolder(environment));
+            }
+            System.load(file.toAbsolutePath().toString());
+            return new NativeLibrary(name, file, null);
+        } catch (UnsatisfiedLinkError e) {
+            return new NativeLibrary(name, file, "NATIVE-002 cannot load " + file + ": " + e.getMessage() + ". If it was built for another"
+                    + " system or is damaged, rebuild it with ./mvnw clean package.");
+        } catch (IOException | URISyntaxException | RuntimeException e) {
+            return new NativeLibrary(name, file, "NATIVE-003 cannot unpack the native library " + name + ": " + e + ". Set MILLRACE_CACHE_DIR"
+                    + " to a folder that only you can write and that allows execution.");
+        }
+    }
+
+    public boolean loaded() {
+        return failure == null;
+    }
+
+    /**
+     * Does nothing if the library is loaded.
+     *
+     * @throws IllegalStateException with the reason and the remedy otherwise
+     */
+    public void require() {
+        if (failure != null) {
+            throw new IllegalStateException(failure);
+        }
+    }
+
+    /** {@code linux-x86_64}, {@code linux-aarch64}, {@code macos-aarch64}, ... */
+    static String platform() {
+        String os = System.getProperty("os.name").toLowerCase(Locale.ROOT);
+        String arch = System.getProperty("os.arch").toLowerCase(Locale.ROOT);
+        String system = os.startsWith("mac") ? "macos" : os.startsWith("windows") ? "windows" : os.replace(' ', '-');
+        return system + "-" + (arch.equals("amd64") ? "x86_64" : arch);
+    }
+
+    private static Path cacheFolder(Map<String, String> environment) {
+        String own = environment.get("MILLRACE_CACHE_DIR");
+        if (own != null && !own.isBlank()) {
+            return Path.of(own, "native");
+        }
+        String shared = environment.get("XDG_CACHE_HOME");
+        Path base = shared != null && !shared.isBlank() ? Path.of(shared) : Path.of(System.getProperty("user.home"), ".cache");
+        return base.resolve("millrace").resolve("native");
+    }
+
+    private static Path extract(URL url, String name, Path folder) throws IOException {
+        byte[] content;
+        try (InputStream in = url.openStream()) {
+            content = in.readAllBytes();
+        }
+        String mapped = System.mapLibraryName(name);
+        int dot = mapped.lastIndexOf('.');
+        Path target = folder.resolve(mapped.substring(0, dot) + "-" + hash(content).substring(0, 16) + mapped.substring(dot));
+        createPrivateFolder(folder);
+        if (Files.isRegularFile(target) && Arrays.equals(Files.readAllBytes(target), content)) {
+            return target;
+        }
+        // Written beside its place and moved there, so that another process never loads half a file.
+        Path partial = Files.createTempFile(folder, mapped, ".part");
+        try {
+            Files.write(partial, content);
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } finally {
+            Files.deleteIfExists(partial);
+        }
+        return target;
+    }
+
+    private static void createPrivateFolder(Path folder) throws IOException {
+        boolean posix = FileSystems.getDefault().supportedFileAttributeViews().contains("posix");
+        FileAttribute<?>[] attributes = posix
+                ? new FileAttribute<?>[] {PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))}
+                : new FileAttribute<?>[0];
+        Files.createDirectories(folder, attributes);
+        if (!posix) {
+            return;
+        }
+        // Whoever else can write here could put code into this process.
+        String permissions = PosixFilePermissions.toString(Files.getPosixFilePermissions(folder));
+        if (permissions.charAt(4) == 'w' || permissions.charAt(7) == 'w') {
+            throw new IOException("others can write to " + folder + " (" + permissions + ")");
+        }
+    }
+
+    private static String hash(byte[] content) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("SHA-256 is part of every Java runtime", e);
+        }
+    }
+}

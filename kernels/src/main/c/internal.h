@@ -1,0 +1,94 @@
+/* What the parts of the library share: the thread context every kernel gets, and the table of kernels of one instruction set. */
+#ifndef MILLRACE_INTERNAL_H
+#define MILLRACE_INTERNAL_H
+
+#include "millrace_cpu.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MR_CACHE_LINE 64
+/* Keys of a context are reduced in segments of this many positions, each on its own, then merged in ascending order. */
+#define MR_SEGMENT 512
+/* Positions handled between two updates of the running maximum of the online softmax. */
+#define MR_KEY_TILE 32
+/* Rows (tokens x query heads of one key/value head) that share the loads of one key tile. */
+#define MR_QUERY_ROWS 64
+
+/* A worker's view of the team: made once per thread, passed to every kernel. */
+typedef struct mr_thread {
+    mr_team *team;
+    const mr_batch *batch;
+    char *scratch;   /* this thread's working memory */
+    char *shared;    /* working memory of the whole team */
+    int32_t id;
+    int32_t count;
+    uint32_t phase;  /* barriers passed so far */
+} mr_thread;
+
+/* Waits until every thread of the team is here. */
+void mr_barrier(mr_thread *thread);
+
+/* Takes the next `chunk` work items since the last barrier; returns the first. Items past the end mean there is nothing left. */
+int64_t mr_claim(mr_thread *thread, int64_t chunk);
+
+/* Records a failure of the running program; the first one wins. Callable from any thread of the team. */
+void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c);
+
+/* Rows of this step that a matrix uses. */
+static inline int64_t mr_rows(const mr_batch *batch, const mr_matrix *m) {
+    switch (m->extent) {
+        case MR_EXTENT_TOKENS: return batch->counts[0];
+        case MR_EXTENT_LOGIT_ROWS: return batch->counts[2];
+        default: return m->rows;
+    }
+}
+
+static inline int64_t mr_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t mr_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t mr_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t mr_round_up(int64_t a, int64_t b) { return mr_ceil_div(a, b) * b; }
+
+static inline int64_t mr_dtype_bytes(int32_t dtype) { return dtype == MR_F32 || dtype == MR_I32 ? 4 : 2; }
+
+typedef struct mr_pack_args {
+    void *out;
+    const void *source;
+    int64_t out_features;
+    int64_t in_features;
+    int64_t first;
+    int64_t rows;
+    int32_t dtype;
+} mr_pack_args;
+
+/* The kernels of one instruction set. Each is called by every thread of the team with the same arguments. */
+typedef struct mr_kernels {
+    void (*embed)(mr_thread *, const mr_embed_args *);
+    void (*rms_norm)(mr_thread *, const mr_rms_norm_args *);
+    void (*add_rms_norm)(mr_thread *, const mr_add_rms_norm_args *);
+    void (*add)(mr_thread *, const mr_add_args *);
+    void (*linear)(mr_thread *, const mr_linear_args *);
+    void (*rope)(mr_thread *, const mr_rope_args *);
+    void (*attention)(mr_thread *, const mr_attention_args *);
+    void (*swiglu)(mr_thread *, const mr_swiglu_args *);
+    void (*gather)(mr_thread *, const mr_gather_args *);
+    void (*sample)(mr_thread *, const mr_sample_args *);
+    /* Working memory an op can need within the capacities of the batch, in bytes. */
+    int64_t (*linear_shared_bytes)(const mr_linear_args *);
+    int64_t (*attention_scratch_bytes)(const mr_attention_args *);
+    int64_t (*sample_scratch_bytes)(const mr_sample_args *);
+} mr_kernels;
+
+extern const mr_kernels mr_kernels_portable;
+extern const mr_kernels mr_kernels_avx2;
+extern const mr_kernels mr_kernels_avx512;
+extern const mr_kernels mr_kernels_neon;
+
+/* NULL if the instruction set is not compiled in or not there on this machine. */
+const mr_kernels *mr_kernels_of(int32_t isa);
+int32_t mr_best_isa(void);
+
+void mr_pack(mr_thread *thread, const mr_pack_args *args);
+
+#endif

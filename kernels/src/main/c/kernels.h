@@ -1,0 +1,21 @@
+/* The kernels of one instruction set, by their names with its suffix; implemented in rows.c, linear.c, rope.c, attention.c, sample.c. */
+#ifndef MILLRACE_KERNELS_H
+#define MILLRACE_KERNELS_H
+
+#include "simd.h"
+
+void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a);
+void MR_NAME(mr_rms_norm)(mr_thread *thread, const mr_rms_norm_args *a);
+void MR_NAME(mr_add_rms_norm)(mr_thread *thread, const mr_add_rms_norm_args *a);
+void MR_NAME(mr_add)(mr_thread *thread, const mr_add_args *a);
+void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a);
+void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a);
+void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a);
+void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a);
+void MR_NAME(mr_gather)(mr_thread *thread, const mr_gather_args *a);
+void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a);
+int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a);
+int64_t MR_NAME(mr_attention_scratch_bytes)(const mr_attention_args *a);
+int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);
+
+#endif

@@ -1,0 +1,77 @@
+/* Programs: checked and given working memory once, then run step after step by the team. */
+#include "team.h"
+
+#include <stdio.h>
+
+static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op) {
+    switch (op->kind) {
+        case MR_OP_EMBED: kernels->embed(thread, &op->args.embed); break;
+        case MR_OP_RMS_NORM: kernels->rms_norm(thread, &op->args.rms_norm); break;
+        case MR_OP_ADD_RMS_NORM: kernels->add_rms_norm(thread, &op->args.add_rms_norm); break;
+        case MR_OP_ADD: kernels->add(thread, &op->args.add); break;
+        case MR_OP_LINEAR: kernels->linear(thread, &op->args.linear); break;
+        case MR_OP_ROPE_AND_CACHE: kernels->rope(thread, &op->args.rope); break;
+        case MR_OP_ATTENTION: kernels->attention(thread, &op->args.attention); break;
+        case MR_OP_SWIGLU: kernels->swiglu(thread, &op->args.swiglu); break;
+        case MR_OP_GATHER_LOGIT_ROWS: kernels->gather(thread, &op->args.gather); break;
+        case MR_OP_SAMPLE: kernels->sample(thread, &op->args.sample); break;
+        default: break; /* mr_program_prepare lets no other kind through */
+    }
+}
+
+void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops) {
+    for (int32_t i = 0; i < num_ops; i++) {
+        run_op(thread, kernels, &ops[i]);
+        mr_barrier(thread);
+        if (thread->team->agreed_status != MR_OK) {
+            return; /* later ops may rely on what the failed one should have checked or written */
+        }
+    }
+}
+
+int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch) {
+    int64_t scratch = 0;
+    int64_t shared = 0;
+    (void)batch;
+    for (int32_t i = 0; i < num_ops; i++) {
+        const mr_op *op = &ops[i];
+        switch (op->kind) {
+            case MR_OP_LINEAR: shared = mr_max(shared, team->kernels->linear_shared_bytes(&op->args.linear)); break;
+            case MR_OP_ATTENTION: scratch = mr_max(scratch, team->kernels->attention_scratch_bytes(&op->args.attention)); break;
+            case MR_OP_SAMPLE: scratch = mr_max(scratch, team->kernels->sample_scratch_bytes(&op->args.sample)); break;
+            default:
+                if (op->kind < MR_OP_EMBED || op->kind > MR_OP_SAMPLE) {
+                    snprintf(team->error, sizeof team->error, "op %d has the unknown kind %d", (int)i, (int)op->kind);
+                    return MR_E_ARGUMENT;
+                }
+        }
+    }
+    int32_t status = mr_team_reserve(team, scratch, shared);
+    if (status != MR_OK) {
+        snprintf(team->error, sizeof team->error, "no memory for %lld bytes of working memory",
+                 (long long)(scratch * team->threads + shared));
+    }
+    return status;
+}
+
+int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch) {
+    team->ops = ops;
+    team->num_ops = num_ops;
+    team->batch = batch;
+    team->pack = NULL;
+    return mr_team_run(team);
+}
+
+int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows,
+                       const void *source) {
+    if (out_features <= 0 || in_features <= 0 || first < 0 || rows < 0 || first + rows > out_features || dtype < MR_F32 || dtype > MR_BF16) {
+        snprintf(team->error, sizeof team->error, "cannot pack rows [%lld, %lld) of a weight [%lld, %lld] of type %d", (long long)first,
+                 (long long)(first + rows), (long long)out_features, (long long)in_features, (int)dtype);
+        return MR_E_ARGUMENT;
+    }
+    mr_pack_args args = {out, source, out_features, in_features, first, rows, dtype};
+    team->pack = &args;
+    int32_t status = mr_team_run(team);
+    team->pack = NULL;
+    return status;
+}

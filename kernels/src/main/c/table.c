@@ -1,0 +1,18 @@
+/* The table of one instruction set, for run-time dispatch. */
+#include "kernels.h"
+
+const mr_kernels MR_NAME(mr_kernels) = {
+    .embed = MR_NAME(mr_embed),
+    .rms_norm = MR_NAME(mr_rms_norm),
+    .add_rms_norm = MR_NAME(mr_add_rms_norm),
+    .add = MR_NAME(mr_add),
+    .linear = MR_NAME(mr_linear),
+    .rope = MR_NAME(mr_rope),
+    .attention = MR_NAME(mr_attention),
+    .swiglu = MR_NAME(mr_swiglu),
+    .gather = MR_NAME(mr_gather),
+    .sample = MR_NAME(mr_sample),
+    .linear_shared_bytes = MR_NAME(mr_linear_shared_bytes),
+    .attention_scratch_bytes = MR_NAME(mr_attention_scratch_bytes),
+    .sample_scratch_bytes = MR_NAME(mr_sample_scratch_bytes),
+};

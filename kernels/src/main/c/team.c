@@ -1,0 +1,222 @@
+/* The thread team: start, barrier, work claiming, parking. Everything here is compiled once, for the baseline of the target. */
+#define _GNU_SOURCE
+#include "team.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#define mr_pause() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define mr_pause() __asm__ volatile("yield")
+#else
+#define mr_pause() ((void)0)
+#endif
+
+/* Spins before a waiting thread gives its core away: about 40 us at the 20 ns or so of a pause instruction. Longer than any gap between
+ * two ops of a program, and than the gap between two steps of a busy server; short enough that an idle server costs nothing. */
+#define MR_SPINS 2000
+
+void mr_barrier(mr_thread *thread) {
+    mr_team *team = thread->team;
+    uint32_t phase = thread->phase++;
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->threads - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        /* Of the four cursors in turn, this one is next used two phases from now, and was last used two phases ago. */
+        atomic_store_explicit(&team->cursors[(phase + 2) & 3].value, 0, memory_order_relaxed);
+        team->agreed_status = atomic_load_explicit(&team->status, memory_order_relaxed);
+        atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; spins++) {
+        if (spins < MR_SPINS) {
+            mr_pause();
+        } else {
+            sched_yield(); /* more threads than free cores: let the one we wait for run */
+        }
+    }
+}
+
+int64_t mr_claim(mr_thread *thread, int64_t chunk) {
+    return atomic_fetch_add_explicit(&thread->team->cursors[thread->phase & 3].value, chunk, memory_order_relaxed);
+}
+
+void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c) {
+    mr_team *team = thread->team;
+    int32_t expected = MR_OK;
+    if (atomic_compare_exchange_strong(&team->status, &expected, status)) {
+        snprintf(team->error, sizeof team->error, format, (long long)a, (long long)b, (long long)c);
+    }
+}
+
+/* Runs the present job from the point of view of one thread, up to and including its last barrier. */
+static void run_job(mr_thread *thread) {
+    mr_team *team = thread->team;
+    thread->batch = team->batch;
+    thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
+    thread->shared = team->shared;
+    if (team->pack != NULL) {
+        mr_pack(thread, team->pack);
+        mr_barrier(thread);
+    } else {
+        mr_program_steps(thread, team->kernels, team->ops, team->num_ops);
+    }
+}
+
+static uint64_t await_job(mr_team *team, uint64_t seen) {
+    for (int spins = 0; spins < MR_SPINS; spins++) {
+        uint64_t epoch = atomic_load_explicit(&team->epoch, memory_order_acquire);
+        if (epoch != seen) {
+            return epoch;
+        }
+        mr_pause();
+    }
+    pthread_mutex_lock(&team->mutex);
+    atomic_fetch_add(&team->parked, 1);
+    uint64_t epoch;
+    while ((epoch = atomic_load(&team->epoch)) == seen) {
+        pthread_cond_wait(&team->wake, &team->mutex);
+    }
+    atomic_fetch_sub(&team->parked, 1);
+    pthread_mutex_unlock(&team->mutex);
+    return epoch;
+}
+
+static void *worker(void *argument) {
+    mr_thread *thread = argument;
+    mr_team *team = thread->team;
+    uint64_t seen = 0;
+    for (;;) {
+        seen = await_job(team, seen);
+        if (atomic_load_explicit(&team->ending, memory_order_acquire)) {
+            return NULL;
+        }
+        run_job(thread);
+    }
+}
+
+static void announce(mr_team *team) {
+    /* Sequentially consistent on both sides: either the worker sees the new epoch or we see it parked. */
+    atomic_fetch_add(&team->epoch, 1);
+    if (atomic_load(&team->parked) > 0) {
+        pthread_mutex_lock(&team->mutex);
+        pthread_cond_broadcast(&team->wake);
+        pthread_mutex_unlock(&team->mutex);
+    }
+}
+
+int32_t mr_team_run(mr_team *team) {
+    atomic_store(&team->status, MR_OK);
+    if (team->threads > 1) {
+        announce(team);
+    }
+    run_job(&team->members[0].thread);
+    return atomic_load(&team->status);
+}
+
+static bool start_worker(mr_team *team, int32_t id) {
+    /* Signals belong to the threads of the virtual machine. */
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&team->members[id].handle, NULL, worker, &team->members[id].thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+#if defined(__linux__)
+    if (!failed) {
+        char name[16];
+        snprintf(name, sizeof name, "millrace-cpu-%d", (int)(id % 100));
+        pthread_setname_np(team->members[id].handle, name);
+    }
+#endif
+    return !failed;
+}
+
+mr_team *mr_team_create(int32_t threads, int32_t isa, int32_t *status) {
+    int32_t chosen = isa == MR_ISA_AUTO ? mr_best_isa() : isa;
+    const mr_kernels *kernels = mr_kernels_of(chosen);
+    if (threads < 1 || threads > MR_MAX_THREADS || kernels == NULL) {
+        *status = kernels == NULL ? MR_E_ISA : MR_E_ARGUMENT;
+        return NULL;
+    }
+    mr_team *team = NULL;
+    if (posix_memalign((void **)&team, MR_CACHE_LINE, sizeof *team + (size_t)threads * sizeof(mr_member)) != 0) {
+        *status = MR_E_MEMORY;
+        return NULL;
+    }
+    memset(team, 0, sizeof *team + (size_t)threads * sizeof(mr_member));
+    team->threads = threads;
+    team->isa = chosen;
+    team->kernels = kernels;
+    pthread_mutex_init(&team->mutex, NULL);
+    pthread_cond_init(&team->wake, NULL);
+    for (int32_t i = 0; i < threads; i++) {
+        team->members[i].thread = (mr_thread){.team = team, .id = i, .count = threads};
+    }
+    for (int32_t i = 1; i < threads; i++) {
+        if (!start_worker(team, i)) {
+            mr_team_destroy(team);
+            *status = MR_E_THREAD;
+            return NULL;
+        }
+        team->started = i;
+    }
+    *status = MR_OK;
+    return team;
+}
+
+void mr_team_destroy(mr_team *team) {
+    if (team == NULL) {
+        return;
+    }
+    atomic_store(&team->ending, true);
+    announce(team);
+    for (int32_t i = 1; i <= team->started; i++) {
+        pthread_join(team->members[i].handle, NULL);
+    }
+    pthread_cond_destroy(&team->wake);
+    pthread_mutex_destroy(&team->mutex);
+    mr_memory_free(team->scratch, team->scratch_stride * team->threads);
+    mr_memory_free(team->shared, team->shared_bytes);
+    free(team);
+}
+
+/* Grows the working memory; what was in it is lost. */
+int32_t mr_team_reserve(mr_team *team, int64_t scratch_bytes, int64_t shared_bytes) {
+    int64_t stride = mr_round_up(scratch_bytes, 4096);
+    if (stride > team->scratch_stride) {
+        char *scratch = mr_memory_allocate(stride * team->threads);
+        if (scratch == NULL) {
+            return MR_E_MEMORY;
+        }
+        mr_memory_free(team->scratch, team->scratch_stride * team->threads);
+        team->scratch = scratch;
+        team->scratch_stride = stride;
+    }
+    if (shared_bytes > team->shared_bytes) {
+        char *shared = mr_memory_allocate(shared_bytes);
+        if (shared == NULL) {
+            return MR_E_MEMORY;
+        }
+        mr_memory_free(team->shared, team->shared_bytes);
+        team->shared = shared;
+        team->shared_bytes = shared_bytes;
+    }
+    return MR_OK;
+}
+
+int32_t mr_team_threads(const mr_team *team) { return team->threads; }
+
+int32_t mr_team_isa(const mr_team *team) { return team->isa; }
+
+const char *mr_last_error(const mr_team *team) { return team->error; }
+
+int64_t mr_team_scratch_bytes(const mr_team *team) { return team->scratch_stride * team->threads + team->shared_bytes; }

@@ -1,0 +1,61 @@
+/* The team's state, shared by team.c and program.c. */
+#ifndef MILLRACE_TEAM_H
+#define MILLRACE_TEAM_H
+
+#include "internal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define MR_MAX_THREADS 1024
+#define MR_ALIGNED _Alignas(MR_CACHE_LINE)
+
+typedef struct mr_member {
+    MR_ALIGNED mr_thread thread;
+    pthread_t handle;
+} mr_member;
+
+typedef struct mr_cursor {
+    MR_ALIGNED _Atomic int64_t value;
+} mr_cursor;
+
+/* Words that several threads write are a cache line apart from those that are only read during a step. */
+struct mr_team {
+    MR_ALIGNED _Atomic int32_t arrived;
+    MR_ALIGNED _Atomic uint32_t phase;
+    /* The status as of the last barrier, the same for all: threads that left a program at different ops would wait for ever. */
+    int32_t agreed_status;
+    mr_cursor cursors[4];
+    MR_ALIGNED _Atomic uint64_t epoch;
+    MR_ALIGNED _Atomic int32_t parked;
+    _Atomic int32_t status;
+    _Atomic bool ending;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    char error[256];
+
+    /* The present job: either a program or a weight to pack. Written by the caller before the epoch is raised. */
+    MR_ALIGNED const mr_op *ops;
+    const mr_batch *batch;
+    const mr_pack_args *pack;
+    int32_t num_ops;
+
+    int32_t threads;
+    int32_t isa;
+    int32_t started; /* workers that were started and must be joined */
+    const mr_kernels *kernels;
+    char *scratch;
+    int64_t scratch_stride;
+    char *shared;
+    int64_t shared_bytes;
+    mr_member members[];
+};
+
+int32_t mr_team_reserve(mr_team *team, int64_t scratch_bytes, int64_t shared_bytes);
+
+/* Runs the job that was set and waits for all threads; returns its status. */
+int32_t mr_team_run(mr_team *team);
+
+void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops);
+
+#endif

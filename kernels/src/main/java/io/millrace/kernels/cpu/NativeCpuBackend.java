@@ -1,0 +1,182 @@
+package io.millrace.kernels.cpu;
+
+import io.millrace.bindings.CpuKernels;
+import io.millrace.kernels.Backend;
+import io.millrace.kernels.Batch;
+import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.Extent;
+import io.millrace.kernels.KvCache;
+import io.millrace.kernels.KvCacheShape;
+import io.millrace.kernels.OpChecks;
+import io.millrace.kernels.Ops;
+import io.millrace.kernels.Program;
+import io.millrace.kernels.Tensor;
+import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightPart;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Consumer;
+
+/**
+ * The native CPU backend. One arena owns all memory, one native thread team runs the programs; the calling thread is a member of the
+ * team. Weights are repacked into column tiles when they are taken over, so that the same kernel serves one row and hundreds.
+ */
+public final class NativeCpuBackend implements Backend {
+    /** From this size on memory comes in pages of its own, zeroed by the system when first used. */
+    private static final long LARGE = 64 << 10;
+    private static final long ALIGNMENT = 64;
+
+    private final BatchLimits limits;
+    private final int threads;
+    private final CpuIsa isa;
+    private final boolean forced;
+    private final Arena arena = Arena.ofShared();
+    private final MemorySegment team;
+    private final Batch batch;
+    private final MemorySegment nativeBatch;
+    private long weightBytes;
+    private long constantBytes;
+    private long activationBytes;
+    private long kvCacheBytes;
+
+    private NativeCpuBackend(BatchLimits limits, int threads, CpuIsa isa, boolean forced) {
+        this.limits = limits;
+        this.threads = threads;
+        this.isa = isa;
+        this.forced = forced;
+        this.team = CpuKernels.createTeam(threads, isa.ordinal());
+        this.batch = new Batch(limits, arena);
+        this.nativeBatch = NativeBatch.describe(batch, arena);
+    }
+
+    /**
+     * A backend with the instruction set that {@code MILLRACE_CPU_ISA} names, else the best one of this machine.
+     *
+     * @param threads members of the team, the caller's thread included; at most one per core is wise
+     * @throws IllegalStateException {@code NATIVE-...} with reason and remedy if the native library cannot be used
+     */
+    public static NativeCpuBackend create(BatchLimits limits, int threads) {
+        CpuKernels.library().require();
+        return new NativeCpuBackend(limits, threads, CpuIsa.chosen(), CpuIsa.forced());
+    }
+
+    /** A backend with a given instruction set. */
+    public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa) {
+        CpuKernels.library().require();
+        return new NativeCpuBackend(limits, threads, isa, true);
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public String description() {
+        return "cpu: native kernels, " + isa.label() + (forced ? " (chosen by hand)" : " (best of this machine)") + ", " + threads
+                + (threads == 1 ? " thread" : " threads");
+    }
+
+    @Override
+    public Batch batch() {
+        return batch;
+    }
+
+    @Override
+    public Tensor activations(String name, Extent extent, long cols) {
+        OpChecks.activations(name, cols);
+        long rows = OpChecks.capacity(name, extent, limits);
+        MemorySegment data = allocate(rows * cols * DType.F32.bytes());
+        activationBytes += data.byteSize();
+        return new Tensor(name, DType.F32, extent, rows, cols, data);
+    }
+
+    @Override
+    public Tensor constant(String name, long rows, long cols, float[] values) {
+        OpChecks.constant(name, rows, cols, values);
+        MemorySegment data = allocate(rows * cols * DType.F32.bytes());
+        MemorySegment.copy(values, 0, data, ValueLayout.JAVA_FLOAT, 0, values.length);
+        constantBytes += data.byteSize();
+        return new Tensor(name, DType.F32, Extent.FIXED, rows, cols, data);
+    }
+
+    @Override
+    public Weight weight(String name, WeightPart... parts) {
+        OpChecks.parts(name, parts);
+        DType dtype = parts[0].dtype();
+        long inFeatures = parts[0].cols();
+        long outFeatures = 0;
+        for (WeightPart part : parts) {
+            outFeatures += part.rows();
+        }
+        MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, dtype.ordinal()));
+        long first = 0;
+        for (WeightPart part : parts) {
+            MemorySegment source = nativeCopy(part.data());
+            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, dtype.ordinal(), first, part.rows(), source);
+            first += part.rows();
+        }
+        weightBytes += packed.byteSize();
+        return new NativeWeight(this, name, dtype, outFeatures, inFeatures, packed);
+    }
+
+    /** Heap segments have no address; they occur in tests only. */
+    private MemorySegment nativeCopy(MemorySegment data) {
+        return data.isNative() ? data : Arena.ofAuto().allocate(data.byteSize(), ALIGNMENT).copyFrom(data);
+    }
+
+    @Override
+    public KvCache kvCache(KvCacheShape shape) {
+        OpChecks.kvCache(shape);
+        long half = shape.byteSize() / 2;
+        kvCacheBytes += shape.byteSize();
+        return new NativeKvCache(this, shape, allocate(half), allocate(half));
+    }
+
+    @Override
+    public Program record(Consumer<Ops> forward) {
+        NativeRecorder recorder = new NativeRecorder(this);
+        forward.accept(recorder);
+        NativeProgram program = new NativeProgram(this, recorder.names(), recorder.write(arena));
+        CpuKernels.prepare(team, program.ops(), program.numOps(), nativeBatch);
+        return program;
+    }
+
+    @Override
+    public void run(Program program) {
+        if (!(program instanceof NativeProgram own) || own.owner() != this) {
+            throw OpChecks.foreign("run", "program", program, name());
+        }
+        if (!arena.scope().isAlive()) {
+            throw new IllegalStateException("BE-002 this backend is closed");
+        }
+        CpuKernels.run(team, own.ops(), own.numOps(), nativeBatch);
+    }
+
+    @Override
+    public Map<String, Long> memoryBytes() {
+        Map<String, Long> bytes = new LinkedHashMap<>();
+        bytes.put("weights", weightBytes);
+        bytes.put("constants", constantBytes);
+        bytes.put("activations", activationBytes + CpuKernels.scratchBytes(team));
+        bytes.put("kv_cache", kvCacheBytes);
+        bytes.put("batch", batch.byteSize());
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) {
+            CpuKernels.destroyTeam(team);
+            arena.close();
+        }
+    }
+
+    private MemorySegment allocate(long bytes) {
+        return bytes >= LARGE ? CpuKernels.allocate(bytes, arena) : arena.allocate(bytes, ALIGNMENT);
+    }
+}
