@@ -12,6 +12,7 @@ import io.millrace.engine.LoadedModel;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
+import io.millrace.server.openai.RequestParser;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
@@ -40,6 +41,13 @@ public final class HttpServer implements AutoCloseable {
                 .get("/metrics", info.metrics(metrics))
                 .get("/v1/models", info::models)
                 .get("/v1/models/{model}", info::oneModel);
+        RequestParser parser = new RequestParser(model, service.limits(), ServerInfo.servedNames(config, model),
+                config.generationConfigFromModel(), config.maxChoices());
+        GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser);
+        routes.post("/v1/completions", generation::completions)
+                .post("/v1/chat/completions", generation::chatCompletions)
+                .post("/tokenize", generation::tokenize)
+                .post("/detokenize", generation::detokenize);
 
         WebServer server = WebServer.builder()
                 .host(config.host())

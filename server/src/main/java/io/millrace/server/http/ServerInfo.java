@@ -5,6 +5,7 @@ import io.millrace.engine.LoadedModel;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
+import io.millrace.server.openai.RequestParser;
 import java.io.ByteArrayOutputStream;
 import java.util.List;
 
@@ -94,17 +95,11 @@ final class ServerInfo {
     void oneModel(Exchange exchange) {
         String name = exchange.path().substring("/v1/models/".length());
         if (!modelNames.contains(name)) {
-            throw unknownModel(name, modelNames);
+            throw RequestParser.unknownModel(name, modelNames);
         }
         JsonBuffer json = new JsonBuffer(256);
         writeModel(json, name);
         exchange.sendJson(json);
-    }
-
-    static ApiException unknownModel(String name, List<String> served) {
-        String shown = name.length() > 200 ? name.substring(0, 200) + "..." : name;
-        return ApiException.notFound("model_not_found", "model",
-                "The model `" + shown + "` does not exist; this server has " + String.join(", ", served) + ".");
     }
 
     private void writeModel(JsonBuffer json, String name) {

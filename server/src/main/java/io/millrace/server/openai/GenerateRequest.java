@@ -1,0 +1,21 @@
+package io.millrace.server.openai;
+
+import java.util.List;
+
+/**
+ * A validated request, of either endpoint, ready to be submitted.
+ *
+ * @param model             the name the client used; answers repeat it
+ * @param maxTokens         output tokens at most, per prompt
+ * @param numLogprobs       alternatives per output token, -1 = no log-probabilities
+ * @param numPromptLogprobs the same for prompt tokens
+ * @param echo              the prompt's text precedes the answer
+ * @param includeUsage      a stream ends with a chunk that counts tokens
+ * @param continuousUsage   every chunk of the stream does
+ */
+public record GenerateRequest(boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens, int numLogprobs,
+        int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage) {
+    int numChoices() {
+        return prompts.size() * sampling.n();
+    }
+}

@@ -1,0 +1,150 @@
+package io.millrace.server.openai;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.text.Tokenizer;
+import io.millrace.scheduler.GenerationRequest;
+import io.millrace.scheduler.GenerationService;
+import io.millrace.scheduler.RejectedException;
+import io.millrace.scheduler.RequestHandle;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A submitted request: all its choices, read by the thread that submitted it. {@link #clientGone} may be called by any thread.
+ */
+public final class Generation {
+    private final GenerateRequest request;
+    private final List<Choice> choices;
+    private final Signal signal;
+    private volatile boolean clientGone;
+
+    private Generation(GenerateRequest request, List<Choice> choices, Signal signal) {
+        this.request = request;
+        this.choices = choices;
+        this.signal = signal;
+    }
+
+    /** @throws ApiException 429, 503 or 400 if the request is not admitted */
+    public static Generation submit(GenerateRequest request, GenerationService service, EngineLimits limits, Tokenizer tokenizer) {
+        Signal signal = new Signal(Thread.currentThread());
+        Sampling sampling = request.sampling();
+        List<Choice> choices = new ArrayList<>(request.numChoices());
+        List<GenerationRequest> submissions = new ArrayList<>(request.numChoices());
+        for (int p = 0; p < request.prompts().size(); p++) {
+            Prompt prompt = request.prompts().get(p);
+            for (int sample = 0; sample < sampling.n(); sample++) {
+                int numPromptLogprobs = request.numPromptLogprobs();
+                TokenQueue queue = new TokenQueue(signal, request.numLogprobs(),
+                        numPromptLogprobs < 0 ? null : new PromptScores(prompt.ids().length, numPromptLogprobs));
+                choices.add(new Choice(choices.size(), prompt, queue, tokenizer.decoder(prompt.ids(), sampling.skipSpecialTokens()),
+                        sampling, limits));
+                submissions.add(new GenerationRequest(prompt.ids(),
+                        sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs), queue));
+            }
+        }
+        List<RequestHandle> handles;
+        try {
+            handles = service.submitAll(submissions);
+        } catch (RejectedException e) {
+            throw refusal(e);
+        }
+        for (int i = 0; i < handles.size(); i++) {
+            choices.get(i).submitted(handles.get(i));
+        }
+        return new Generation(request, choices, signal);
+    }
+
+    private static ApiException refusal(RejectedException e) {
+        int retryAfter = Math.max(1, e.retryAfterSeconds());
+        return switch (e.kind()) {
+            case QUEUE_FULL -> new ApiException(429, "rate_limit_error", "rate_limit_exceeded", null, e.getMessage(), retryAfter);
+            case TOO_LONG -> ApiException.badRequest("context_length_exceeded", "prompt", e.getMessage());
+            case SHUTTING_DOWN -> ApiException.unavailable("shutting_down", e.getMessage(), retryAfter);
+            case ENGINE_DEAD -> ApiException.unavailable("engine_dead", e.getMessage(), retryAfter);
+        };
+    }
+
+    /** Waits until something is new, the client is gone or {@code nanos} have passed; then delivers all that is ready. */
+    boolean poll(long nanos, Choice.Listener listener) {
+        if (!hasNews()) {
+            signal.await(this::hasNews, nanos);
+        }
+        if (clientGone || !hasNews()) {
+            return false;
+        }
+        for (Choice choice : choices) {
+            if (choice.hasNews()) {
+                choice.drain(listener);
+            }
+        }
+        return true;
+    }
+
+    private boolean hasNews() {
+        if (clientGone) {
+            return true;
+        }
+        for (Choice choice : choices) {
+            if (choice.hasNews()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    boolean isDone() {
+        for (Choice choice : choices) {
+            if (!choice.isDone()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Ends what still runs; the engine drops it within one step. Idempotent. */
+    public void cancel() {
+        for (Choice choice : choices) {
+            choice.abort();
+        }
+    }
+
+    /** To be called when nobody will read the answer any more. */
+    public void clientGone() {
+        clientGone = true;
+        signal.raise();
+    }
+
+    public boolean isClientGone() {
+        return clientGone;
+    }
+
+    GenerateRequest request() {
+        return request;
+    }
+
+    List<Choice> choices() {
+        return choices;
+    }
+
+    /** Writes the usage object of all choices together; a prompt counts once however many choices continue it. */
+    void writeUsage(JsonBuffer json) {
+        int prompt = 0;
+        int cached = 0;
+        int completion = 0;
+        for (int i = 0; i < choices.size(); i++) {
+            Choice choice = choices.get(i);
+            completion += choice.numTokens();
+            if (i % request.sampling().n() == 0) {
+                prompt += choice.prompt().ids().length;
+                cached += choice.numCachedTokens();
+            }
+        }
+        writeUsage(json, prompt, completion, cached);
+    }
+
+    static void writeUsage(JsonBuffer json, int prompt, int completion, int cached) {
+        json.raw("{\"prompt_tokens\":").number(prompt).raw(",\"completion_tokens\":").number(completion)
+                .raw(",\"total_tokens\":").number((long) prompt + completion)
+                .raw(",\"prompt_tokens_details\":{\"cached_tokens\":").number(cached).raw("}}");
+    }
+}

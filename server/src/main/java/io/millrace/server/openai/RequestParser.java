@@ -1,0 +1,204 @@
+package io.millrace.server.openai;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.LoadedModel;
+import io.millrace.engine.LoadedModel.GenerationDefaults;
+import io.millrace.engine.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+
+/**
+ * Request bodies to {@link GenerateRequest}s. Thread-safe; everything a client can get wrong is refused here with a 400 or 404 that names
+ * the field, so that errors of a streaming request are plain HTTP errors too.
+ */
+public final class RequestParser {
+    private static final int DEFAULT_COMPLETION_TOKENS = 16;
+
+    private final EngineLimits limits;
+    private final Tokenizer tokenizer;
+    private final GenerationDefaults defaults;
+    private final List<String> servedNames;
+    private final int maxChoices;
+    private final ChatPrompts chatPrompts;
+
+    /** @param useModelDefaults whether the model's generation_config.json gives the sampling defaults */
+    public RequestParser(LoadedModel model, EngineLimits limits, List<String> servedNames, boolean useModelDefaults, int maxChoices) {
+        this.limits = limits;
+        this.tokenizer = model.tokenizer();
+        this.defaults = useModelDefaults ? model.defaults() : GenerationDefaults.none();
+        this.servedNames = servedNames;
+        this.maxChoices = maxChoices;
+        this.chatPrompts = new ChatPrompts(tokenizer, model.chatTemplate());
+    }
+
+    /** {@code POST /v1/completions}. */
+    public GenerateRequest completion(byte[] body) {
+        Fields fields = Fields.parse(body);
+        String model = servedModel(fields);
+        Unsupported.refuseCompletion(fields);
+        Sampling sampling = Sampling.parse(fields, limits, defaults);
+        boolean echo = fields.flag("echo", false);
+        OptionalInt explicit = fields.integer("max_tokens", 0, Integer.MAX_VALUE);
+        int numLogprobs = fields.integer("logprobs", 0, limits.maxLogprobs()).orElse(-1);
+        List<Prompt> prompts = prompts(fields, sampling.n());
+        int[] maxTokens = new int[prompts.size()];
+        for (int i = 0; i < maxTokens.length; i++) {
+            maxTokens[i] = budget(prompts.get(i).ids().length, explicit, "max_tokens", DEFAULT_COMPLETION_TOKENS);
+        }
+        return request(fields, false, model, prompts, sampling, maxTokens, numLogprobs, echo ? numLogprobs : -1, echo);
+    }
+
+    /** {@code POST /v1/chat/completions}. */
+    public GenerateRequest chat(byte[] body) {
+        Fields fields = Fields.parse(body);
+        String model = servedModel(fields);
+        Unsupported.refuseChat(fields);
+        Sampling sampling = Sampling.parse(fields, limits, defaults);
+        String limitName = fields.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+        OptionalInt explicit = fields.integer(limitName, 1, Integer.MAX_VALUE);
+        int numLogprobs = chatLogprobs(fields);
+        checkChoices(1, sampling.n());
+        Prompt prompt = chatPrompts.parse(fields);
+        int[] maxTokens = {budget(prompt.ids().length, explicit, limitName, Integer.MAX_VALUE)};
+        return request(fields, true, model, List.of(prompt), sampling, maxTokens, numLogprobs, -1, false);
+    }
+
+    /** {@code POST /tokenize}: the ids of a prompt or of rendered messages. */
+    public int[] tokenize(Fields fields) {
+        servedModel(fields);
+        if (fields.has("messages")) {
+            return chatPrompts.parse(fields).ids();
+        }
+        String text = fields.string("prompt").orElseThrow(() -> ApiException.badRequest("prompt", "`prompt` or `messages` is missing."));
+        return tokenizer.encode(text, fields.flag("add_special_tokens", true));
+    }
+
+    /** {@code POST /detokenize}: the text of {@code tokens}. */
+    public String detokenize(Fields fields) {
+        servedModel(fields);
+        JsonNode tokens = fields.get("tokens");
+        if (tokens == null) {
+            throw ApiException.badRequest("missing_parameter", "tokens", "`tokens` is missing.");
+        }
+        if (!tokens.isArray()) {
+            throw fields.wrongType("tokens", tokens, "an array of token ids");
+        }
+        return tokenizer.decode(Sampling.tokenIds("tokens", tokens, limits.vocabSize()), false);
+    }
+
+    private GenerateRequest request(Fields fields, boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens,
+            int numLogprobs, int numPromptLogprobs, boolean echo) {
+        boolean stream = fields.flag("stream", false);
+        boolean includeUsage = false;
+        boolean continuousUsage = false;
+        if (fields.has("stream_options")) {
+            if (!stream) {
+                throw ApiException.badRequest("stream_options", "`stream_options` is given, but `stream` is not true.");
+            }
+            Fields options = Fields.of(fields.get("stream_options"), "stream_options");
+            includeUsage = options.flag("include_usage", false);
+            continuousUsage = includeUsage && options.flag("continuous_usage_stats", false);
+        }
+        return new GenerateRequest(chat, model, prompts, sampling, maxTokens, numLogprobs, numPromptLogprobs, echo, stream, includeUsage,
+                continuousUsage);
+    }
+
+    private String servedModel(Fields fields) {
+        String name = fields.string("model").orElse(servedNames.getFirst());
+        if (!servedNames.contains(name)) {
+            throw unknownModel(name, servedNames);
+        }
+        return name;
+    }
+
+    public static ApiException unknownModel(String name, List<String> served) {
+        return ApiException.notFound("model_not_found", "model",
+                "The model `" + Fields.clip(name) + "` does not exist; this server has " + String.join(", ", served) + ".");
+    }
+
+    private int chatLogprobs(Fields fields) {
+        boolean wanted = fields.flag("logprobs", false);
+        OptionalInt top = fields.integer("top_logprobs", 0, limits.maxLogprobs());
+        if (!wanted && top.orElse(0) > 0) {
+            throw ApiException.badRequest("top_logprobs", "`top_logprobs` is " + top.getAsInt() + ", but `logprobs` is not true.");
+        }
+        return wanted ? top.orElse(0) : -1;
+    }
+
+    /** Output tokens that a prompt may have: what was asked for if it fits, else the default or what the context leaves. */
+    private int budget(int promptTokens, OptionalInt explicit, String limitName, int otherwise) {
+        int room = limits.maxModelLen() - promptTokens;
+        if (room < 0 || room == 0 && explicit.orElse(1) > 0) {
+            throw tooLong("prompt", "The prompt has " + promptTokens + " tokens, but the context of this model is " + limits.maxModelLen()
+                    + " tokens, prompt and answer together; shorten the prompt.");
+        }
+        if (explicit.isPresent() && explicit.getAsInt() > room) {
+            throw tooLong(limitName, "The prompt has " + promptTokens + " tokens and `" + limitName + "` is " + explicit.getAsInt()
+                    + ": together more than this model's context of " + limits.maxModelLen() + " tokens; at most " + room
+                    + " tokens can be generated.");
+        }
+        return explicit.orElse(Math.min(otherwise, room));
+    }
+
+    private static ApiException tooLong(String param, String message) {
+        return ApiException.badRequest("context_length_exceeded", param, message);
+    }
+
+    /** All four forms: text, texts, ids, lists of ids. */
+    private List<Prompt> prompts(Fields fields, int n) {
+        JsonNode prompt = fields.get("prompt");
+        if (prompt == null) {
+            throw ApiException.badRequest("missing_parameter", "prompt", "`prompt` is missing.");
+        }
+        boolean special = fields.flag("add_special_tokens", true);
+        if (prompt.isTextual()) {
+            checkChoices(1, n);
+            return List.of(textPrompt(prompt, special));
+        }
+        if (!prompt.isArray()) {
+            throw fields.wrongType("prompt", prompt, "a string, an array of strings, an array of token ids or an array of those");
+        }
+        if (prompt.isEmpty()) {
+            throw ApiException.badRequest("prompt", "`prompt` is an empty array; at least one prompt is needed.");
+        }
+        JsonNode first = prompt.get(0);
+        if (first.isIntegralNumber()) {
+            checkChoices(1, n);
+            return List.of(idPrompt(prompt));
+        }
+        checkChoices(prompt.size(), n);
+        List<Prompt> prompts = new ArrayList<>(prompt.size());
+        for (JsonNode item : prompt) {
+            if (item.getNodeType() != first.getNodeType() || !item.isTextual() && !item.isArray()) {
+                throw fields.wrongType("prompt", item, "made of strings only, or of token ids only, or of arrays of token ids only");
+            }
+            prompts.add(item.isTextual() ? textPrompt(item, special) : idPrompt(item));
+        }
+        return prompts;
+    }
+
+    private Prompt textPrompt(JsonNode text, boolean special) {
+        int[] ids = tokenizer.encode(text.textValue(), special);
+        if (ids.length == 0) {
+            throw ApiException.badRequest("prompt", "`prompt` is an empty text; at least one token is needed.");
+        }
+        return new Prompt(ids, text.textValue());
+    }
+
+    private Prompt idPrompt(JsonNode list) {
+        if (list.isEmpty()) {
+            throw ApiException.badRequest("prompt", "`prompt` has an empty array of token ids; at least one token is needed.");
+        }
+        int[] ids = Sampling.tokenIds("prompt", list, limits.vocabSize());
+        return new Prompt(ids, tokenizer.decode(ids, true));
+    }
+
+    private void checkChoices(int prompts, int n) {
+        if ((long) prompts * n > maxChoices) {
+            throw ApiException.badRequest(prompts > 1 ? "prompt" : "n", prompts + " prompts with `n` = " + n + " are "
+                    + (long) prompts * n + " choices; a request may have " + maxChoices + ".");
+        }
+    }
+}

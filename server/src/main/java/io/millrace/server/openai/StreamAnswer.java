@@ -1,0 +1,150 @@
+package io.millrace.server.openai;
+
+import io.millrace.engine.text.Tokenizer;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * A generation as server-sent events. Each token is one event; all that are ready are handed over at once.
+ *
+ * <p>Framing: {@code data: {json}\n\n} per event, {@code data: [DONE]\n\n} at the very end.
+ */
+public final class StreamAnswer implements Choice.Listener {
+    private static final byte[] DATA = "data: ".getBytes(StandardCharsets.US_ASCII);
+    private static final byte[] END = "\n\n".getBytes(StandardCharsets.US_ASCII);
+    private static final byte[] DONE = "data: [DONE]\n\n".getBytes(StandardCharsets.US_ASCII);
+
+    private final Generation generation;
+    private final GenerateRequest request;
+    private final Envelope envelope;
+    private final JsonBuffer events = new JsonBuffer(2048);
+    private final Logprobs[] logprobs;
+    private final boolean[] opened;
+    private boolean complete;
+
+    public StreamAnswer(Generation generation, Tokenizer tokenizer) {
+        this.generation = generation;
+        this.request = generation.request();
+        this.envelope = Envelope.of(request);
+        int choices = generation.choices().size();
+        this.opened = new boolean[choices];
+        this.logprobs = new Logprobs[choices];
+        if (request.numLogprobs() >= 0) {
+            TokenText tokens = new TokenText(tokenizer);
+            for (int i = 0; i < choices; i++) {
+                logprobs[i] = request.chat() ? new ChatLogprobs(tokens) : new CompletionLogprobs(tokens);
+            }
+        }
+    }
+
+    /**
+     * Waits for news for at most {@code nanos} and makes events of them. They belong to this object and are overwritten by the next call;
+     * none if nothing came or the client is gone.
+     *
+     * @throws ApiException if the engine failed; events made before are lost with the answer
+     */
+    public JsonBuffer next(long nanos) {
+        events.clear();
+        if (generation.poll(nanos, this) && generation.isDone()) {
+            if (request.includeUsage()) {
+                events.raw(DATA);
+                envelope.open(events);
+                events.raw("],\"usage\":");
+                generation.writeUsage(events);
+                events.raw("}").raw(END);
+            }
+            events.raw(DONE);
+            complete = true;
+        }
+        return events;
+    }
+
+    public boolean isComplete() {
+        return complete;
+    }
+
+    /** The events that end a stream which cannot go on. */
+    public static JsonBuffer failure(ApiException error) {
+        JsonBuffer events = new JsonBuffer(256).raw(DATA);
+        error.writeTo(events);
+        return events.raw(END).raw(DONE);
+    }
+
+    @Override
+    public void onToken(Choice choice, String text, String shown) {
+        open(choice);
+        Logprobs scores = logprobs[choice.index()];
+        if (scores != null) {
+            scores.add(choice.queue(), text);
+        } else if (shown.isEmpty()) {
+            return;
+        }
+        writeChunk(choice, shown, scores);
+    }
+
+    @Override
+    public void onEnd(Choice choice, String shown) {
+        open(choice);
+        writeChunk(choice, shown, null);
+    }
+
+    /** What precedes the first token: the role in a chat, the prompt where it is to be echoed. */
+    private void open(Choice choice) {
+        if (opened[choice.index()]) {
+            return;
+        }
+        opened[choice.index()] = true;
+        if (request.chat()) {
+            startChunk(choice);
+            events.raw("\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]");
+            endChunk(choice);
+        } else if (request.echo()) {
+            Logprobs scores = logprobs[choice.index()];
+            if (scores instanceof CompletionLogprobs completion) {
+                completion.addPrompt(choice.prompt().ids(), choice.queue().promptScores());
+            }
+            writeChunk(choice, choice.prompt().text(), scores);
+        }
+    }
+
+    private void writeChunk(Choice choice, String text, Logprobs scores) {
+        startChunk(choice);
+        if (!request.chat()) {
+            events.raw("\"text\":").string(text);
+        } else if (text.isEmpty() && choice.isDone()) {
+            events.raw("\"delta\":{}");
+        } else {
+            events.raw("\"delta\":{\"content\":").string(text).raw("}");
+        }
+        if (scores != null) {
+            events.raw(",\"logprobs\":");
+            scores.writeTo(events);
+            scores.clear();
+        } else if (!request.chat()) {
+            events.raw(",\"logprobs\":null"); // the official schema of completions requires the key
+        }
+        if (choice.isDone()) {
+            events.raw(",\"finish_reason\":\"").raw(choice.finishReason()).raw("\",\"stop_reason\":");
+            choice.writeStopReason(events);
+            events.raw("}]");
+        } else {
+            events.raw(",\"finish_reason\":null}]");
+        }
+        endChunk(choice);
+    }
+
+    private void startChunk(Choice choice) {
+        events.raw(DATA);
+        envelope.open(events);
+        events.raw("{\"index\":").number(choice.index()).raw(",");
+    }
+
+    private void endChunk(Choice choice) {
+        if (request.continuousUsage()) {
+            events.raw(",\"usage\":");
+            Generation.writeUsage(events, choice.prompt().ids().length, choice.numTokens(), choice.numCachedTokens());
+        } else if (request.includeUsage()) {
+            events.raw(",\"usage\":null");
+        }
+        events.raw("}").raw(END);
+    }
+}

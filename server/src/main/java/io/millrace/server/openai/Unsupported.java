@@ -1,0 +1,120 @@
+package io.millrace.server.openai;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
+import java.util.function.Predicate;
+
+/**
+ * Fields that would change the answer and that this version does not act on. Ignoring them in silence would give the client something
+ * else than it asked for, so any value that is not the field's "off" is refused by name.
+ */
+final class Unsupported {
+    private record Field(String name, Predicate<JsonNode> off, String remedy) {}
+
+    private static final Predicate<JsonNode> FALSE = value -> value.isBoolean() && !value.booleanValue();
+    private static final Predicate<JsonNode> NEVER = value -> false;
+    private static final Predicate<JsonNode> EMPTY = value -> value.isEmpty() && (value.isContainerNode() || value.asText().isEmpty());
+    private static final String PLAIN_ONLY = "structured output is not supported by this version; ask for plain text";
+
+    private static final List<Field> COMMON = List.of(
+            new Field("best_of", value -> value.isInt() && value.intValue() == 1, "ask for n choices and choose among them"),
+            new Field("use_beam_search", FALSE, "beam search is not supported; sample with temperature instead"),
+            new Field("length_penalty", value -> value.isNumber() && value.doubleValue() == 1, "it belongs to beam search"),
+            new Field("prompt_embeds", NEVER, "send text or token ids"),
+            new Field("structured_outputs", NEVER, PLAIN_ONLY),
+            new Field("guided_json", NEVER, PLAIN_ONLY),
+            new Field("guided_regex", NEVER, PLAIN_ONLY),
+            new Field("guided_choice", NEVER, PLAIN_ONLY),
+            new Field("guided_grammar", NEVER, PLAIN_ONLY),
+            new Field("guided_json_object", FALSE, PLAIN_ONLY),
+            new Field("grammar", EMPTY, PLAIN_ONLY),
+            new Field("json_schema", NEVER, PLAIN_ONLY),
+            new Field("bad_words", EMPTY, "use logit_bias of -100 for single tokens"),
+            new Field("allowed_token_ids", NEVER, "use logit_bias"),
+            new Field("logits_processors", EMPTY, "server-side code from requests is never run"),
+            new Field("logprob_token_ids", EMPTY, "use logprobs with alternatives"),
+            new Field("truncate_prompt_tokens", NEVER, "shorten the prompt before sending it"),
+            new Field("priority", value -> value.isInt() && value.intValue() == 0, "requests are served in the order of their arrival"),
+            new Field("cache_salt", NEVER, "prompts are not separated by salt in this version"),
+            new Field("return_token_ids", FALSE, "POST /tokenize gives the ids of a text"),
+            new Field("return_tokens_as_token_ids", FALSE, "logprobs name tokens by their text"),
+            new Field("repetition_detection", NEVER, "use stop or a penalty"),
+            new Field("lora_request", NEVER, "adapters are not supported by this version"),
+            new Field("spaces_between_special_tokens", value -> value.isBoolean() && value.booleanValue(),
+                    "special tokens are written as the tokenizer decodes them"));
+
+    private static final List<Field> COMPLETION = List.of(
+            new Field("suffix", EMPTY, "insertion is not supported; send the prompt only"));
+
+    private static final List<Field> CHAT = List.of(
+            new Field("audio", NEVER, "this server gives text only"),
+            new Field("echo", FALSE, "use /v1/completions for echo"),
+            new Field("chat_template", NEVER, "templates of requests are never run; configure the model's own"),
+            new Field("documents", EMPTY, "put the documents into a message"),
+            new Field("functions", EMPTY, "tool calls are not supported by this version"),
+            new Field("function_call", value -> value.asText().equals("none"), "tool calls are not supported by this version"),
+            new Field("web_search_options", NEVER, "this server does not search"),
+            new Field("thinking_token_budget", NEVER, "limit the answer with max_completion_tokens"),
+            new Field("modalities", value -> value.isArray() && value.size() == 1 && value.get(0).asText().equals("text"),
+                    "this server gives text only"));
+
+    private Unsupported() {}
+
+    static void refuseCompletion(Fields fields) {
+        refuse(fields, COMMON);
+        refuse(fields, COMPLETION);
+        refuseResponseFormat(fields);
+    }
+
+    static void refuseChat(Fields fields) {
+        refuse(fields, COMMON);
+        refuse(fields, CHAT);
+        refuseResponseFormat(fields);
+        refuseTools(fields);
+    }
+
+    private static void refuse(Fields fields, List<Field> list) {
+        for (Field field : list) {
+            JsonNode value = fields.get(field.name);
+            if (value != null && !field.off.test(value)) {
+                throw ApiException.unsupported(field.name, "`" + field.name + "` is not supported by this version: " + field.remedy + ".");
+            }
+        }
+    }
+
+    private static void refuseResponseFormat(Fields fields) {
+        if (!fields.has("response_format")) {
+            return;
+        }
+        Fields format = Fields.of(fields.get("response_format"), "response_format");
+        String type = format.string("type").orElseThrow(() -> ApiException.badRequest("response_format.type",
+                "`response_format.type` is missing; it must be text."));
+        switch (type) {
+            case "text" -> { }
+            case "json_object", "json_schema", "structural_tag" -> throw ApiException.unsupported("response_format",
+                    "`response_format` of type " + type + " is not supported by this version: " + PLAIN_ONLY + ".");
+            default -> throw ApiException.badRequest("response_format.type",
+                    "`response_format.type` is \"" + Fields.clip(type) + "\"; it must be text.");
+        }
+    }
+
+    /** With {@code tool_choice: "none"} tools change nothing, so that conversations which used them elsewhere can go on here. */
+    private static void refuseTools(Fields fields) {
+        JsonNode tools = fields.get("tools");
+        if (tools != null && !tools.isArray()) {
+            throw fields.wrongType("tools", tools, "an array");
+        }
+        JsonNode choice = fields.get("tool_choice");
+        boolean anyTools = tools != null && !tools.isEmpty();
+        if (choice != null && choice.isTextual() && choice.textValue().equals("none")) {
+            return;
+        }
+        if (choice != null && !anyTools) {
+            throw ApiException.badRequest("tool_choice", "`tool_choice` is given without `tools`.");
+        }
+        if (anyTools) {
+            throw ApiException.unsupported(choice == null ? "tools" : "tool_choice",
+                    "Tool calls are not supported by this version: leave out `tools`, or send `tool_choice` \"none\".");
+        }
+    }
+}
