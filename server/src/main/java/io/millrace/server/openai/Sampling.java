@@ -5,7 +5,6 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel.GenerationDefaults;
 import io.millrace.engine.SamplingParams;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -100,15 +99,14 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
             throw ApiException.badRequest("logit_bias", "Keys of `logit_bias` must be token ids; these are not: "
                     + String.join(", ", badKeys.subList(0, Math.min(badKeys.size(), 20))) + ".");
         }
-        Iterator<Map.Entry<String, JsonNode>> entries = bias.fields();
-        for (int i = 0; entries.hasNext(); i++) {
-            Map.Entry<String, JsonNode> entry = entries.next();
+        int i = 0;
+        for (Map.Entry<String, JsonNode> entry : bias.properties()) {
             ids[i] = Integer.parseInt(entry.getKey());
             if (ids[i] >= vocabSize) {
                 throw ApiException.badRequest("logit_bias",
                         "`logit_bias` names token id " + ids[i] + ", but the vocabulary has " + vocabSize + " tokens.");
             }
-            values[i] = Fields.floatValue("logit_bias." + entry.getKey(), entry.getValue(), -100, false, 100);
+            values[i++] = Fields.floatValue("logit_bias." + entry.getKey(), entry.getValue(), -100, false, 100);
         }
     }
 
