@@ -7,6 +7,6 @@ final class TestBackends {
     private TestBackends() {}
 
     static Stream<String> names() {
-        return Stream.of("reference");
+        return Stream.of("reference", "cpu");
     }
 }

@@ -198,7 +198,7 @@ final class NativeRecorder implements Ops {
         if (weight instanceof NativeWeight own && own.owner() == owner) {
             return own;
         }
-        throw OpChecks.foreign(op, argument, weight, owner.name());
+        throw OpChecks.foreign(op, argument + " " + weight.name(), weight, owner.name());
     }
 
     private NativeKvCache own(String op, KvCache cache) {
