@@ -1,0 +1,193 @@
+package io.millrace.telemetry;
+
+import io.prometheus.metrics.core.datapoints.CounterDataPoint;
+import io.prometheus.metrics.core.datapoints.GaugeDataPoint;
+import io.prometheus.metrics.core.metrics.Counter;
+
+/**
+ * Requests, tokens and steps, under the names and labels that vLLM's dashboards and gateways read, and under {@code millrace_*} where
+ * vLLM has no name. Durations come in nanoseconds and are exposed in seconds.
+ *
+ * <p>Definitions, as vLLM has them: queue time ends when a request is first scheduled; prefill goes from there to its first token;
+ * decode from the first token to the last; inference is prefill and decode; intervals of preemption stay inside. Time per output
+ * token is decode time over the number of tokens after the first. Prompt tokens and prefix-cache counters are added when the request
+ * ends, generation tokens as they come.
+ *
+ * <p>Threading: the engine thread records; {@link #recordRejected} is for any thread. Nothing is allocated when recording.
+ */
+public final class ServingMetrics {
+    private static final double SECONDS = 1e-9;
+
+    private final GaugeDataPoint running;
+    private final GaugeDataPoint waiting;
+    private final GaugeDataPoint kvUsage;
+    private final CounterDataPoint preemptions;
+    private final CounterDataPoint promptTokens;
+    private final CounterDataPoint generationTokens;
+    private final CounterDataPoint prefixQueries;
+    private final CounterDataPoint prefixHits;
+    private final CounterDataPoint[] finished = new CounterDataPoint[RequestOutcome.values().length];
+    private final FixedHistogram.Series timeToFirstToken;
+    private final FixedHistogram.Series interTokenLatency;
+    private final FixedHistogram.Series timePerOutputToken;
+    private final FixedHistogram.Series endToEnd;
+    private final FixedHistogram.Series queue;
+    private final FixedHistogram.Series prefill;
+    private final FixedHistogram.Series decode;
+    private final FixedHistogram.Series inference;
+    private final FixedHistogram.Series requestPromptTokens;
+    private final FixedHistogram.Series requestGenerationTokens;
+    private final FixedHistogram.Series requestMaxTokens;
+    private final FixedHistogram.Series iterationTokens;
+    private final CounterDataPoint steps;
+    private final CounterDataPoint computedPrefillTokens;
+    private final CounterDataPoint computedDecodeTokens;
+    private final FixedHistogram.Series scheduleSeconds;
+    private final FixedHistogram.Series executeSeconds;
+    private final FixedHistogram.Series settleSeconds;
+    private final CounterDataPoint abortedQueued;
+    private final CounterDataPoint abortedPrefill;
+    private final CounterDataPoint abortedDecode;
+    private final Counter rejected;
+    private final MetricRegistry registry;
+
+    /** @param maxModelLen the longest context: the last bound of the token histograms */
+    public ServingMetrics(MetricRegistry registry, int maxModelLen) {
+        this.registry = registry;
+        running = registry.modelGauge("vllm:num_requests_running", "Requests in the running batch.").labelValues();
+        waiting = registry.modelGauge("vllm:num_requests_waiting", "Requests waiting for a place.").labelValues();
+        kvUsage = registry.modelGauge("vllm:kv_cache_usage_perc", "Share of the KV blocks in use; 1 is all of them.").labelValues();
+        preemptions = registry.modelCounter("vllm:num_preemptions", "Times a request lost its blocks and is recomputed.").labelValues();
+        promptTokens = registry.modelCounter("vllm:prompt_tokens", "Prompt tokens of the requests that ended.").labelValues();
+        generationTokens = registry.modelCounter("vllm:generation_tokens", "Tokens generated.").labelValues();
+        prefixQueries = registry.modelCounter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.").labelValues();
+        prefixHits = registry.modelCounter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.").labelValues();
+        Counter success = registry.modelCounter("vllm:request_success", "Requests that ended, by reason.", "finished_reason");
+        for (RequestOutcome outcome : RequestOutcome.values()) {
+            finished[outcome.ordinal()] = success.labelValues(outcome.label());
+        }
+
+        timeToFirstToken = seconds("vllm:time_to_first_token_seconds", "Arrival to first token.", Buckets.TIME_TO_FIRST_TOKEN);
+        interTokenLatency = seconds("vllm:inter_token_latency_seconds", "One token to the next.", Buckets.BETWEEN_TOKENS);
+        timePerOutputToken = seconds("vllm:request_time_per_output_token_seconds", "Mean time per token after the first, of a request.",
+                Buckets.BETWEEN_TOKENS);
+        endToEnd = seconds("vllm:e2e_request_latency_seconds", "Arrival to end of a request.", Buckets.REQUEST_SECONDS);
+        queue = seconds("vllm:request_queue_time_seconds", "Arrival to first scheduling.", Buckets.REQUEST_SECONDS);
+        prefill = seconds("vllm:request_prefill_time_seconds", "First scheduling to first token.", Buckets.REQUEST_SECONDS);
+        decode = seconds("vllm:request_decode_time_seconds", "First token to last.", Buckets.REQUEST_SECONDS);
+        inference = seconds("vllm:request_inference_time_seconds", "First scheduling to last token.", Buckets.REQUEST_SECONDS);
+
+        double[] lengths = Buckets.oneTwoFive(maxModelLen);
+        requestPromptTokens = registry.modelHistogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", lengths).labelValues();
+        requestGenerationTokens = registry.modelHistogram("vllm:request_generation_tokens", "Tokens generated for a request.", lengths)
+                .labelValues();
+        requestMaxTokens = registry.modelHistogram("vllm:request_params_max_tokens", "max_tokens of a request.", lengths).labelValues();
+        iterationTokens = registry.modelHistogram("vllm:iteration_tokens_total", "Tokens of a step.", Buckets.STEP_TOKENS).labelValues();
+
+        steps = registry.modelCounter("millrace_steps", "Steps run.").labelValues();
+        Counter computed = registry.modelCounter("millrace_computed_tokens", "Tokens run through the model, recomputed ones included.", "kind");
+        computedPrefillTokens = computed.labelValues("prefill");
+        computedDecodeTokens = computed.labelValues("decode");
+        var phases = registry.modelHistogram("millrace_step_phase_seconds", "Time of a step by phase.", Buckets.STEP_SECONDS, "phase");
+        scheduleSeconds = phases.labelValues("schedule");
+        executeSeconds = phases.labelValues("execute");
+        settleSeconds = phases.labelValues("settle");
+        Counter aborted = registry.modelCounter("millrace_requests_aborted", "Requests whose client went away, by how far they were.", "stage");
+        abortedQueued = aborted.labelValues("queued");
+        abortedPrefill = aborted.labelValues("prefill");
+        abortedDecode = aborted.labelValues("decode");
+        rejected = registry.modelCounter("millrace_requests_rejected", "Requests refused, by reason.", "reason");
+    }
+
+    private FixedHistogram.Series seconds(String name, String help, double[] buckets) {
+        return registry.modelHistogram(name, help, buckets).labelValues();
+    }
+
+    /** The KV cache as it was set up, as labels of {@code vllm:cache_config_info}. Call once. */
+    public void setCacheConfig(int blockSize, int numBlocks, String cacheDtype, boolean prefixCaching) {
+        registry.modelGauge("vllm:cache_config_info", "Configuration of the KV cache.", "block_size", "num_gpu_blocks", "cache_dtype",
+                "enable_prefix_caching").labelValues(String.valueOf(blockSize), String.valueOf(numBlocks), cacheDtype,
+                        prefixCaching ? "True" : "False").set(1);
+    }
+
+    /**
+     * A step is done.
+     *
+     * @param numPrefillTokens prompt tokens computed in it
+     * @param numDecodeTokens  output tokens computed in it
+     * @param numRunning       requests that hold a place after it
+     * @param numWaiting       requests in the queue after it
+     */
+    public void recordStep(int numPrefillTokens, int numDecodeTokens, int numRunning, int numWaiting, int numUsedBlocks, int numBlocks,
+            long scheduleNanos, long executeNanos, long settleNanos) {
+        steps.inc();
+        iterationTokens.observe(numPrefillTokens + numDecodeTokens);
+        computedPrefillTokens.inc(numPrefillTokens);
+        computedDecodeTokens.inc(numDecodeTokens);
+        scheduleSeconds.observe(scheduleNanos * SECONDS);
+        executeSeconds.observe(executeNanos * SECONDS);
+        settleSeconds.observe(settleNanos * SECONDS);
+        setLoad(numRunning, numWaiting, numUsedBlocks, numBlocks);
+    }
+
+    /** The gauges alone, for a change without a step: the last request has left. */
+    public void setLoad(int numRunning, int numWaiting, int numUsedBlocks, int numBlocks) {
+        running.set(numRunning);
+        waiting.set(numWaiting);
+        kvUsage.set(numBlocks == 0 ? 0 : (double) numUsedBlocks / numBlocks);
+    }
+
+    public void recordPreemption() {
+        preemptions.inc();
+    }
+
+    /** @param sinceArrivalNanos from the request's arrival to its first token */
+    public void recordFirstToken(long sinceArrivalNanos) {
+        generationTokens.inc();
+        timeToFirstToken.observe(sinceArrivalNanos * SECONDS);
+    }
+
+    /** @param sinceLastNanos from the request's token before to this one */
+    public void recordNextToken(long sinceLastNanos) {
+        generationTokens.inc();
+        interTokenLatency.observe(sinceLastNanos * SECONDS);
+    }
+
+    /**
+     * A request ended. Times are points on one clock, 0 where the event never happened.
+     *
+     * @param maxTokens output tokens that were asked for at most
+     */
+    public void recordFinished(RequestOutcome outcome, int numPromptTokens, int numCachedTokens, int numOutputTokens, int maxTokens,
+            long arrivalNanos, long firstScheduledNanos, long firstTokenNanos, long lastTokenNanos, long finishNanos) {
+        finished[outcome.ordinal()].inc();
+        endToEnd.observe((finishNanos - arrivalNanos) * SECONDS);
+        requestMaxTokens.observe(maxTokens);
+        requestPromptTokens.observe(numPromptTokens);
+        requestGenerationTokens.observe(numOutputTokens);
+        if (outcome == RequestOutcome.ABORT) {
+            (firstScheduledNanos == 0 ? abortedQueued : firstTokenNanos == 0 ? abortedPrefill : abortedDecode).inc();
+        }
+        if (firstScheduledNanos == 0) {
+            return;
+        }
+        queue.observe((firstScheduledNanos - arrivalNanos) * SECONDS);
+        prefixQueries.inc(numPromptTokens);
+        prefixHits.inc(numCachedTokens);
+        promptTokens.inc(numPromptTokens);
+        if (firstTokenNanos == 0) {
+            return;
+        }
+        prefill.observe((firstTokenNanos - firstScheduledNanos) * SECONDS);
+        decode.observe((lastTokenNanos - firstTokenNanos) * SECONDS);
+        inference.observe((lastTokenNanos - firstScheduledNanos) * SECONDS);
+        if (numOutputTokens > 1) {
+            timePerOutputToken.observe((lastTokenNanos - firstTokenNanos) * SECONDS / (numOutputTokens - 1));
+        }
+    }
+
+    /** A request was refused. Any thread. {@code reason} is one of a few short words: each makes a time series. */
+    public void recordRejected(String reason) {
+        rejected.labelValues(reason).inc();
+    }
+}
