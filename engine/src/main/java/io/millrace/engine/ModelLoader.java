@@ -28,7 +28,7 @@ import java.util.concurrent.FutureTask;
  * cheap checks come first, so that a wrong flag is known before gigabytes are read.
  *
  * <p>Errors: those of {@link ModelConfig}, {@link Checkpoint}, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
- * range, {@code CFG-002} a maximum length beyond the model's, {@code MEM-001} weights larger than memory.
+ * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory.
  */
 public final class ModelLoader {
     private static final int DEFAULT_BATCHED_TOKENS = 512;
@@ -117,7 +117,7 @@ public final class ModelLoader {
                         + MemoryPlan.bytes(machine.availableBytes()) + " of memory are available (" + machine.source()
                         + "); use a smaller model or give more memory");
             }
-            Backend backend = Backends.create(settings.backend(), batch, threads);
+            Backend backend = createBackend(settings.backend(), batch, threads);
             try {
                 WeightBinder weights = new WeightBinder(checkpoint, backend);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
@@ -134,6 +134,14 @@ public final class ModelLoader {
                 backend.close();
                 throw e;
             }
+        }
+    }
+
+    private static Backend createBackend(String name, BatchLimits batch, int threads) {
+        try {
+            return Backends.create(name, batch, threads);
+        } catch (IllegalArgumentException e) {
+            throw new EngineException("CFG-003", "--backend " + name + " cannot be used: " + e.getMessage(), e);
         }
     }
 

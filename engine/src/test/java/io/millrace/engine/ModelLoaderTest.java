@@ -1,0 +1,119 @@
+package io.millrace.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Everything wrong with a model folder or the settings is refused at start-up, with code, values and remedy. */
+class ModelLoaderTest {
+    private static final EngineConfig SMALL = EngineConfig.defaults().withBackend("reference").withLimits(0, 4, 0);
+
+    @TempDir
+    Path folder;
+
+    /** Property: a sound folder loads, the report accounts for every native byte, and what is not used is named. */
+    @Test
+    void reportAccountsForEveryByte() throws IOException {
+        TinyModel.write(folder);
+        Map<String, int[]> shapes = TinyModel.shapes();
+        shapes.put("model.layers.0.self_attn.rotary_emb.inv_freq", new int[] {2});
+        TinyModel.writeWeights(folder, shapes);
+        ModelLoader.LoadedEngine loaded = ModelLoader.loadEngine(folder, SMALL);
+        try (ModelEngine engine = loaded.engine()) {
+            assertThat(engine.limits().eosTokenIds()).containsExactly(2);
+            assertThat(engine.limits().maxModelLen()).isEqualTo(64);
+            // Four sequences of 64 tokens: more blocks could never be used.
+            assertThat(engine.limits().numBlocks()).isEqualTo(16);
+            String report = String.join("\n", loaded.report());
+            assertThat(report).contains("LlamaForCausalLM", "F32", "rotary_emb.inv_freq", "kv cache");
+            assertThat(bytesOf(report, "total")).isEqualTo(bytesOf(report, "weights") + bytesOf(report, "constants")
+                    + bytesOf(report, "activations") + bytesOf(report, "batch") + bytesOf(report, "kv cache"));
+        }
+    }
+
+    private static long bytesOf(String report, String line) {
+        return report.lines().filter(text -> text.startsWith("  " + line + " ")).findFirst()
+                .map(text -> Long.parseLong(text.substring(line.length() + 2, text.indexOf(" bytes")).replaceAll("[ ,]", ""))).orElseThrow();
+    }
+
+    /** Property: each edit of config.json that the engine would compute wrongly is refused with its code, naming what is supported. */
+    @ParameterizedTest(name = "{0}: {1} -> {2}")
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            MODEL-002 | "vocab_size":10,           |                                             | vocab_size
+            MODEL-002 | "vocab_size":10            | "vocab_size":"ten"                          | a whole number of at least 1, is "ten"
+            MODEL-002 | "vocab_size":10            | "vocab_size":-3                             | is -3
+            MODEL-002 | "vocab_size":10            | "vocab_size":99999999999                    | is 99999999999
+            MODEL-002 | "rope_theta":10000.0       | "rope_theta":-1                             | a number above 0
+            MODEL-002 | "tie_word_embeddings":true | "tie_word_embeddings":"yes"                 | true or false
+            MODEL-003 | LlamaForCausalLM           | MambaForCausalLM                            | supported: LlamaForCausalLM
+            MODEL-003 | ["LlamaForCausalLM"]       | []                                          | names no architecture
+            MODEL-004 | "silu"                     | "gelu"                                      | supported: silu
+            MODEL-005 | "eos_token_id":2           | "rope_scaling":{"type":"yarn","factor":4}   | 'yarn' is not supported
+            MODEL-002 | "eos_token_id":2           | "rope_scaling":{"rope_type":"llama3"}       | rope_scaling.factor
+            MODEL-005 | "eos_token_id":2           | "rope_parameters":{"rope_type":"dynamic"}   | 'dynamic' is not supported
+            MODEL-006 | "eos_token_id":2           | "quantization_config":{"quant_method":"awq"} | awq
+            MODEL-007 | "num_key_value_heads":1    | "num_key_value_heads":3                     | multiple
+            MODEL-007 | "num_key_value_heads":1    | "num_key_value_heads":1,"head_dim":3        | even
+            MODEL-007 | "eos_token_id":2           | "partial_rotary_factor":0.3                 | rotated elements
+            MODEL-010 | "tie_word_embeddings":true | "tie_word_embeddings":false                 | 'lm_head.weight' of shape [10, 8]
+            MODEL-010 | "eos_token_id":2           | "attention_bias":true                       | 'model.layers.0.self_attn.q_proj.bias'
+            MODEL-011 | "intermediate_size":12     | "intermediate_size":16                      | should have the shape [16, 8] by config.json, has [12, 8]
+            MODEL-001 | {                          | [                                           | config.json
+            """)
+    void wrongConfig(String code, String from, String to, String hint) throws IOException {
+        TinyModel.write(folder);
+        Files.writeString(folder.resolve("config.json"), TinyModel.CONFIG.replace(from, to == null ? "" : to));
+        assertThatThrownBy(() -> ModelLoader.loadEngine(folder, SMALL)).isInstanceOf(EngineException.class)
+                .hasMessageStartingWith(code + ":").hasMessageContaining(hint);
+    }
+
+    /** Property: a missing piece of the folder is named with its remedy; the engine's memory is released when only the text side fails. */
+    @Test
+    void missingFiles() throws IOException {
+        assertThatThrownBy(() -> ModelLoader.load(folder.resolve("nowhere"), SMALL)).isInstanceOf(EngineException.class)
+                .hasMessageStartingWith("MODEL-001:").hasMessageContaining("Check the model path");
+        assertThatThrownBy(() -> ModelLoader.load(folder, SMALL)).isInstanceOf(EngineException.class).hasMessageStartingWith("MODEL-001:");
+        TinyModel.write(folder);
+        assertThatThrownBy(() -> ModelLoader.load(folder, SMALL)).isInstanceOf(EngineException.class).hasMessageStartingWith("TOK-001:")
+                .hasMessageContaining("tokenizer.json");
+    }
+
+    /** Property: settings out of range name the flag, the value and the range. */
+    @Test
+    void wrongSettings() throws IOException {
+        TinyModel.write(folder);
+        refused(SMALL.withLimits(65, 4, 0), "CFG-002", "beyond the 64 positions");
+        refused(SMALL.withLimits(0, 0, 0), "CFG-001", "--max-num-seqs is 0");
+        refused(SMALL.withLimits(0, 8, 4), "CFG-001", "--max-num-batched-tokens is 4");
+        refused(SMALL.withKvCache("fp4", 0), "CFG-001", "supported: auto, float32, float16, bfloat16");
+        refused(SMALL.withKvCache("auto", 3), "KV-001", "Set --max-model-len to 48 or less");
+        refused(SMALL.withBackend("abacus"), "CFG-003", "abacus");
+    }
+
+    private void refused(EngineConfig settings, String code, String hint) {
+        assertThatThrownBy(() -> ModelLoader.loadEngine(folder, settings)).isInstanceOf(EngineException.class)
+                .hasMessageStartingWith(code + ":").hasMessageContaining(hint);
+    }
+
+    /** Property: eos ids of both files count; ids outside the vocabulary do not; sampling defaults are read. */
+    @Test
+    void generationConfig() throws IOException {
+        TinyModel.write(folder);
+        Files.writeString(folder.resolve("generation_config.json"), "{\"eos_token_id\":[5,1,999],\"temperature\":0.6,\"top_k\":20,\"top_p\":null}");
+        ModelLoader.LoadedEngine loaded = ModelLoader.loadEngine(folder, SMALL);
+        try (ModelEngine engine = loaded.engine()) {
+            assertThat(engine.limits().eosTokenIds()).containsExactly(1, 2, 5);
+            assertThat(loaded.defaults().temperature()).contains(0.6f);
+            assertThat(loaded.defaults().topK()).contains(20);
+            assertThat(loaded.defaults().topP()).isEmpty();
+        }
+    }
+}
