@@ -14,7 +14,7 @@ typedef struct workspace {
     float *logits;     /* [vocab], this row's logits with bias, mask and penalties */
     float *weights;    /* [vocab], unnormalised probabilities, 1 for the largest */
     int32_t *ids;      /* [vocab], ids that the filters keep, ascending */
-    int32_t *counts;   /* [vocab], occurrences in the history; all zero between rows */
+    int32_t *counts;   /* [vocab], occurrences in the history; undefined for other ids */
     double *mass;      /* [RADIX] */
     int32_t *members;  /* [RADIX] */
 } workspace;
@@ -179,11 +179,21 @@ static bool has_penalties(const mr_batch *b, int64_t r) {
     return b->history[r] != 0 && (b->repetition_penalty[r] != 1.0f || b->frequency_penalty[r] != 0.0f || b->presence_penalty[r] != 0.0f);
 }
 
-/* counts[id] is 1 + the occurrences in the output, for every id of the history; each id is settled, and cleared, when met again. */
+/*
+ * counts[id] is 1 + the occurrences in the output, for every id of the history; each id is settled, and cleared, when met again. The
+ * memory is shared with other operations (attention writes over it in every step), so the entries are cleared first; clearing those of
+ * the history only keeps the cost off the vocabulary.
+ */
 static void apply_penalties(const mr_batch *b, int64_t r, float *logits, int64_t vocab, int32_t *counts) {
     const int32_t *history = address(b->history[r]);
     float repetition = b->repetition_penalty[r];
     int32_t length = b->history_len[r];
+    for (int32_t i = 0; i < length; i++) {
+        int32_t id = history[i];
+        if (id >= 0 && id < vocab) {
+            counts[id] = 0;
+        }
+    }
     for (int32_t i = 0; i < length; i++) {
         int32_t id = history[i];
         if (id >= 0 && id < vocab) {
