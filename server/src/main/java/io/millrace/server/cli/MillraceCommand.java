@@ -46,6 +46,8 @@ public final class MillraceCommand implements Runnable {
     static CommandLine commandLine() {
         CommandLine root = new CommandLine(new MillraceCommand());
         root.addSubcommand("serve", ServeCommand.create());
+        root.addSubcommand("run", RunCommand.create());
+        root.addSubcommand("bench", BenchCommand.create());
         root.addSubcommand("info", new CommandLine(new InfoCommand()));
         configure(root);
         return root;

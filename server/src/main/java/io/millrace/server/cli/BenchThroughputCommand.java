@@ -1,0 +1,126 @@
+package io.millrace.server.cli;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.SamplingParams;
+import io.millrace.scheduler.FinishReason;
+import io.millrace.scheduler.GenerationRequest;
+import io.millrace.scheduler.SchedulerListener;
+import io.millrace.server.bench.Workload;
+import io.millrace.server.config.ServerConfig;
+import io.millrace.server.console.ProgressBar;
+import io.millrace.server.console.Table;
+import io.millrace.server.console.Texts;
+import io.millrace.server.serving.Generation;
+import io.millrace.server.serving.TokenStream;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code millrace bench throughput}: many requests at once, as fast as they go. */
+@Command(name = "throughput", sortOptions = false, header = "Run many requests at once in this process, without HTTP, as fast as they go.%n",
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace bench throughput [flags]")
+final class BenchThroughputCommand implements Callable<Integer> {
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = "--num-prompts", defaultValue = "200", paramLabel = "INT", description = "requests (default: ${DEFAULT-VALUE})")
+    private int numPrompts;
+
+    @Option(names = "--input-len", defaultValue = "64", paramLabel = "INT", description = "prompt tokens per request (default: ${DEFAULT-VALUE})")
+    private int inputLen;
+
+    @Option(names = "--output-len", defaultValue = "128", paramLabel = "INT", description = "output tokens per request (default: ${DEFAULT-VALUE})")
+    private int outputLen;
+
+    @Option(names = "--random-range-ratio", defaultValue = "0", paramLabel = "SHARE",
+            description = "0.5: lengths vary between half and one and a half of those above (default: ${DEFAULT-VALUE})")
+    private double rangeRatio;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "write the figures as JSON")
+    private Path json;
+
+    @Mixin
+    private MillraceCommand.Verbosity verbosity;
+
+    static CommandLine create() {
+        CommandLine line = new CommandLine(new BenchThroughputCommand());
+        SettingOptions.addTo(line.getCommandSpec(), SettingOptions.modelGroups());
+        return line;
+    }
+
+    @Override
+    public Integer call() {
+        ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
+        BenchFlags.positive("--num-prompts", numPrompts, "--input-len", inputLen, "--output-len", outputLen);
+        BenchServeCommand.checkRange(rangeRatio);
+        try (Generation generation = Generation.open(config, SchedulerListener.NONE)) {
+            EngineLimits limits = generation.service().limits();
+            BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
+                    config.maxNumQueuedRequests());
+            Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.seed());
+            run(generation, workload.requests().subList(0, Math.min(4, numPrompts)));
+            long start = System.nanoTime();
+            long[] tokens = run(generation, workload.requests());
+            double seconds = (System.nanoTime() - start) / 1e9;
+            print(generation, config, seconds, tokens);
+        }
+        return ExitCodes.OK;
+    }
+
+    /** Prompt and output tokens. */
+    private long[] run(Generation generation, List<Workload.Request> workload) {
+        List<TokenStream> streams = new ArrayList<>();
+        List<GenerationRequest> requests = new ArrayList<>();
+        long promptTokens = 0;
+        for (Workload.Request request : workload) {
+            TokenStream stream = new TokenStream(request.outputLen(), Thread.currentThread());
+            streams.add(stream);
+            requests.add(new GenerationRequest(request.promptTokenIds(),
+                    SamplingParams.builder().temperature(0f).maxTokens(request.outputLen()).ignoreEos(true).build(), stream));
+            promptTokens += request.promptTokenIds().length;
+        }
+        generation.service().submitAll(requests);
+        long outputTokens = 0;
+        try (ProgressBar progress = new ProgressBar("bench throughput", streams.size())) {
+            for (int i = 0; i < streams.size(); i++) {
+                if (streams.get(i).awaitEnd() != FinishReason.LENGTH) {
+                    throw new CommandFailure("SRV-003", "a request of the benchmark failed: " + streams.get(i).message(), ExitCodes.FAILURE);
+                }
+                outputTokens += streams.get(i).numTokens();
+                progress.update(i + 1);
+            }
+        }
+        return new long[] {promptTokens, outputTokens};
+    }
+
+    private void print(Generation generation, ServerConfig config, double seconds, long[] tokens) {
+        Map<String, Object> figures = new LinkedHashMap<>();
+        figures.put("elapsed_time", seconds);
+        figures.put("num_requests", numPrompts);
+        figures.put("total_num_tokens", tokens[0] + tokens[1]);
+        figures.put("total_output_tokens", tokens[1]);
+        figures.put("requests_per_second", numPrompts / seconds);
+        figures.put("tokens_per_second", (tokens[0] + tokens[1]) / seconds);
+        figures.put("output_tokens_per_second", tokens[1] / seconds);
+        figures.put("num_preemptions", generation.service().status().numPreemptions());
+        spec.commandLine().getOut().print(new Table()
+                .heading(String.format(Locale.ROOT, "%d requests of about %d + %d tokens at once", numPrompts, inputLen, outputLen))
+                .row("duration, s", Texts.rate(seconds))
+                .row("requests/s", Texts.rate(numPrompts / seconds))
+                .row("tokens/s, prompt and output", Texts.rate((tokens[0] + tokens[1]) / seconds))
+                .row("output tokens/s", Texts.rate(tokens[1] / seconds)));
+        spec.commandLine().getOut().flush();
+        JsonFile.write(json, "throughput", Map.of("model", generation.model().name(), "backend", config.backend(), "input_len", inputLen,
+                "output_len", outputLen, "random_range_ratio", rangeRatio), figures);
+    }
+}
