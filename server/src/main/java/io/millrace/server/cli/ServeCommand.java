@@ -2,15 +2,17 @@ package io.millrace.server.cli;
 
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
+import io.millrace.engine.ModelLoader;
 import io.millrace.server.bench.StartUpTraining;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.config.Setting;
 import io.millrace.server.console.Texts;
 import io.millrace.server.http.HttpServer;
 import io.millrace.server.http.HttpServerConfig;
-import io.millrace.server.http.MetricsSource;
 import io.millrace.server.serving.Generation;
+import io.millrace.server.serving.SchedulerMetrics;
 import io.millrace.server.serving.ServingStats;
+import io.millrace.telemetry.MetricRegistry;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.System.Logger.Level;
@@ -61,10 +63,13 @@ final class ServeCommand implements Callable<Integer> {
         config.modelFolder();
         checkAddress(config);
         ServingStats stats = new ServingStats();
-        Generation generation = Generation.open(config, stats);
+        LoadedModel model = ModelLoader.load(config.modelFolder(), config.engineConfig());
+        MetricRegistry metrics = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
+        Generation generation = Generation.of(model, config,
+                ServingStats.both(stats, SchedulerMetrics.register(metrics, model.engine().limits(), config.kvCacheDtype())));
         HttpServer server;
         try {
-            server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(), MetricsSource.none());
+            server = HttpServer.start(httpConfig(config, model), model, generation.service(), metrics::writeText);
         } catch (RuntimeException e) {
             generation.close();
             throw isAddressFailure(e) ? addressFailure(config, e) : e;
