@@ -60,7 +60,7 @@ final class Exchange {
         }
         try (InputStream in = request.content().inputStream()) {
             long length = request.headers().contentLength().orElse(0);
-            ByteArrayOutputStream body = new ByteArrayOutputStream((int) Math.clamp(length, 512, 1 << 20));
+            ByteArrayOutputStream body = new ByteArrayOutputStream(Math.clamp(length, 512, 1 << 20));
             byte[] chunk = new byte[8192];
             for (int n; (n = in.read(chunk)) >= 0; ) {
                 if (body.size() + (long) n > maxBytes) {

@@ -14,7 +14,7 @@ final class Unsupported {
     private static final Predicate<JsonNode> FALSE = value -> value.isBoolean() && !value.booleanValue();
     private static final Predicate<JsonNode> NEVER = value -> false;
     private static final Predicate<JsonNode> EMPTY = value -> value.isEmpty() && (value.isContainerNode() || value.asText().isEmpty());
-    private static final String PLAIN_ONLY = "structured output is not supported by this version; ask for plain text";
+    private static final String PLAIN_ONLY = "ask for plain text";
 
     private static final List<Field> COMMON = List.of(
             new Field("best_of", value -> value.isInt() && value.intValue() == 1, "ask for n choices and choose among them"),
@@ -92,7 +92,7 @@ final class Unsupported {
         switch (type) {
             case "text" -> { }
             case "json_object", "json_schema", "structural_tag" -> throw ApiException.unsupported("response_format",
-                    "`response_format` of type " + type + " is not supported by this version: " + PLAIN_ONLY + ".");
+                    "`response_format` of type " + type + " is not supported by this version: leave it out, or ask for type text.");
             default -> throw ApiException.badRequest("response_format.type",
                     "`response_format.type` is \"" + Fields.clip(type) + "\"; it must be text.");
         }
