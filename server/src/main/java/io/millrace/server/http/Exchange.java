@@ -2,8 +2,11 @@ package io.millrace.server.http;
 
 import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
 import io.helidon.http.Method;
+import io.helidon.http.RequestException;
 import io.helidon.http.Status;
+import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import io.millrace.server.openai.ApiException;
@@ -11,7 +14,6 @@ import io.millrace.server.openai.JsonBuffer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
 
 /** One request and its answer, as the routes see them. */
 final class Exchange {
@@ -29,6 +31,9 @@ final class Exchange {
         this.response = response;
         this.method = request.prologue().method().text();
         String decoded = request.path().path();
+        if (asksForClose(request)) {
+            response.header(HeaderValues.CONNECTION_CLOSE);
+        }
         this.path = decoded.length() > 1 && decoded.endsWith("/") ? decoded.substring(0, decoded.length() - 1) : decoded;
         header(REQUEST_ID).filter(Exchange::isSafeId).ifPresent(id -> response.header(REQUEST_ID, id));
     }
@@ -58,7 +63,9 @@ final class Exchange {
         if (!request.content().hasEntity()) {
             throw ApiException.badRequest("invalid_json", null, "The request body is empty; a JSON object is expected.");
         }
-        try (InputStream in = request.content().inputStream()) {
+        // Not closed here: closing reads on, and what broke the reading would break that too.
+        InputStream in = request.content().inputStream();
+        try {
             long length = request.headers().contentLength().orElse(0);
             ByteArrayOutputStream body = new ByteArrayOutputStream(Math.clamp(length, 512, 1 << 20));
             byte[] chunk = new byte[8192];
@@ -69,14 +76,29 @@ final class Exchange {
                 body.write(chunk, 0, n);
             }
             return body.toByteArray();
+        } catch (RequestException e) {
+            response.header(HeaderValues.CONNECTION_CLOSE); // where the next request would begin is unknown
+            throw e.status().code() == 413 ? tooLarge(maxBytes)
+                    : ApiException.badRequest("bad_http_request", null, "The request body could not be read: " + e.getMessage());
         } catch (IOException e) {
-            throw new UncheckedIOException("the request body could not be read", e);
+            throw new CloseConnectionException("the request body ended early", e);
         }
     }
 
     static ApiException tooLarge(long maxBytes) {
         return new ApiException(413, "invalid_request_error", "request_too_large", null,
                 "The request body is larger than the limit of " + maxBytes + " bytes.", 0);
+    }
+
+    private static boolean asksForClose(ServerRequest request) {
+        if (request.headers().contains(HeaderNames.CONNECTION)) {
+            for (String option : request.headers().get(HeaderNames.CONNECTION).get().split(",")) {
+                if (option.trim().equalsIgnoreCase("close")) {
+                    return true;
+                }
+            }
+        }
+        return false;
     }
 
     ServerResponse response() {

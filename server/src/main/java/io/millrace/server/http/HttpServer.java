@@ -68,8 +68,8 @@ public final class HttpServer implements AutoCloseable {
                         .addFilter((chain, request, response) -> {
                             chain.proceed();
                             // Helidon 4.5.0 announces the close but keeps the socket open (its issue 12324).
-                            if (request.headers().contains(HeaderValues.CONNECTION_CLOSE)) {
-                                throw new CloseConnectionException("asked for by the client");
+                            if (response.headers().contains(HeaderValues.CONNECTION_CLOSE)) {
+                                throw new CloseConnectionException("the answer said so");
                             }
                         })
                         .any(routes))

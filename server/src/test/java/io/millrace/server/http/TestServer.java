@@ -21,6 +21,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
@@ -31,6 +32,8 @@ final class TestServer implements AutoCloseable {
     static final ObjectMapper MAPPER = new ObjectMapper();
     static final int MAX_MODEL_LEN = 256;
 
+    /** Steps a {@link #stepped} engine may do. */
+    final Semaphore steps;
     final EngineLoop loop;
     final HttpServer server;
     final FakeEngine engine;
@@ -41,10 +44,18 @@ final class TestServer implements AutoCloseable {
     }
 
     TestServer(Consumer<FakeEngine.Builder> engineSettings, UnaryOperator<HttpServerConfig.Builder> serverSettings) {
-        this(engineSettings, serverSettings, 64);
+        this(engineSettings, serverSettings, 64, new Semaphore(0));
     }
 
-    TestServer(Consumer<FakeEngine.Builder> engineSettings, UnaryOperator<HttpServerConfig.Builder> serverSettings, int maxQueued) {
+    /** One whose engine does a step per permit of {@link #steps}. */
+    static TestServer stepped(UnaryOperator<HttpServerConfig.Builder> serverSettings, int maxQueued) {
+        Semaphore steps = new Semaphore(0);
+        return new TestServer(engine -> engine.hook(plan -> steps.acquireUninterruptibly()), serverSettings, maxQueued, steps);
+    }
+
+    TestServer(Consumer<FakeEngine.Builder> engineSettings, UnaryOperator<HttpServerConfig.Builder> serverSettings, int maxQueued,
+            Semaphore steps) {
+        this.steps = steps;
         FakeEngine.Builder builder = FakeEngine.builder().vocabSize(ByteTokenizer.VOCAB).maxModelLen(MAX_MODEL_LEN).blocks(512, 16)
                 .nextToken((sequence, hash) -> ByteTokenizer.id((char) ('a' + Math.floorMod(hash, 26L))));
         engineSettings.accept(builder);
@@ -160,6 +171,7 @@ final class TestServer implements AutoCloseable {
 
     @Override
     public void close() {
+        steps.release(1 << 20); // or a failed test would wait for its engine
         server.close();
         loop.close();
         client.close();

@@ -1,0 +1,213 @@
+package io.millrace.server.http;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * Guards what happens when clients vanish, do not read, come too many, or the engine fails: no block leaks, nothing is stuck, the others
+ * are served, and each client is told what happened to it.
+ */
+class LoadTest {
+    private static final String LONG = "{'prompt':'a','max_tokens':200";
+
+    @ParameterizedTest
+    @CsvSource({"true,true", "true,false", "false,true", "false,false"})
+    void clientThatVanishesIsDroppedWithinAStep(boolean stream, boolean reset) {
+        try (TestServer server = TestServer.stepped(c -> c, 64)) {
+            RawClient client = new RawClient(server).post("/v1/completions", LONG + ",'stream':" + stream + "}");
+            server.steps.release(3);
+            if (stream) {
+                client.readUntil("data: ");
+            }
+            TestServer.await("three steps", () -> server.loop.status().numSteps() >= 3);
+            client.vanish(reset);
+            // The watcher notices without a write; then one more step at most (the one under way), although 200 tokens were asked for.
+            TestServer.await("the request is gone", () -> {
+                if (server.isIdle()) {
+                    return true;
+                }
+                if (server.loop.status().numSteps() < 10 && server.steps.availablePermits() == 0) {
+                    java.util.concurrent.locks.LockSupport.parkNanos(50_000_000);
+                    server.steps.release();
+                }
+                return server.isIdle();
+            });
+            assertThat(server.loop.status().numSteps()).isLessThan(10);
+        }
+    }
+
+    @Test
+    void clientThatVanishesInTheQueueIsDroppedFromIt() {
+        try (TestServer server = TestServer.stepped(c -> c, 64)) {
+            List<RawClient> clients = new ArrayList<>();
+            for (int i = 0; i < 12; i++) {
+                clients.add(new RawClient(server).post("/v1/completions", LONG + ",'stream':" + (i % 2 == 0) + "}"));
+            }
+            TestServer.await("8 run and 4 wait", () -> {
+                server.steps.release();
+                return server.loop.status().numRunning() == 8 && server.loop.status().numWaiting() == 4;
+            });
+            long stepsBefore = server.loop.status().numSteps();
+            clients.forEach(client -> client.vanish(false));
+            TestServer.await("all gone", () -> {
+                server.steps.release();
+                java.util.concurrent.locks.LockSupport.parkNanos(5_000_000);
+                return server.isIdle();
+            });
+            assertThat(server.loop.status().numSteps()).isLessThan(stepsBefore + 150);
+        }
+    }
+
+    /** 200 streaming clients, every second one vanishes midway: the rest are answered in full, no block leaks, the next request is quick. */
+    @Test
+    void halfOfTwoHundredClientsVanish() throws Exception {
+        try (TestServer server = new TestServer(engine -> { }, c -> c, 400, new Semaphore(0)); ExecutorService clients = Executors.newVirtualThreadPerTaskExecutor()) {
+            List<Future<String>> answers = new ArrayList<>();
+            for (int i = 0; i < 200; i++) {
+                boolean vanishes = i % 2 == 1;
+                boolean reset = i % 4 == 1;
+                answers.add(clients.submit(() -> {
+                    RawClient client = new RawClient(server).post("/v1/completions", LONG + ",'stream':true}");
+                    if (vanishes) {
+                        client.readUntil("data: ");
+                        client.vanish(reset);
+                        return "";
+                    }
+                    String text = client.readUntil("0\r\n\r\n");
+                    client.close();
+                    return text;
+                }));
+            }
+            for (int i = 0; i < 200; i += 2) {
+                assertThat(answers.get(i).get()).contains("\"finish_reason\":\"length\"").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
+            }
+            TestServer.await("all blocks are free", server::isIdle);
+            long before = System.nanoTime();
+            server.ok("/v1/completions", "{'prompt':'a','max_tokens':4}");
+            assertThat(Duration.ofNanos(System.nanoTime() - before)).isLessThan(Duration.ofSeconds(1));
+        }
+    }
+
+    /** A client that never reads fills its socket's buffers; its own thread waits, the engine and the other clients do not. */
+    @Test
+    void slowReaderHoldsUpNobody() {
+        try (TestServer server = new TestServer(engine -> engine.maxModelLen(20_000).blocks(4096, 16), c -> c)) {
+            RawClient slow = new RawClient(server, 4096).post("/v1/completions", "{'prompt':'a','max_tokens':19000,'logprobs':5,'stream':true}");
+            slow.readUntil("data: ");
+            for (int i = 0; i < 20; i++) {
+                server.ok("/v1/completions", "{'prompt':'b','max_tokens':50}");
+            }
+            TestServer.await("the slow client's tokens are all computed", server::isIdle);
+            assertThat(slow.readUntil("0\r\n\r\n")).contains("\"finish_reason\":\"length\"").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
+            slow.close();
+        }
+    }
+
+    @Test
+    void tooManyAreRefusedWith429AndWhenToComeBack() {
+        try (TestServer server = TestServer.stepped(c -> c, 2)) {
+            List<CompletableFuture<HttpResponse<String>>> admitted = new ArrayList<>();
+            for (int i = 0; i < 10; i++) {
+                admitted.add(server.client.sendAsync(server.postOf("/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":200}"),
+                        HttpResponse.BodyHandlers.ofString()));
+            }
+            TestServer.await("8 run, 2 wait", () -> {
+                server.steps.release();
+                return server.loop.status().numRunning() + server.loop.status().numWaiting() == 10;
+            });
+            for (String stream : List.of("false", "true")) {
+                HttpResponse<String> refused = server.post("/v1/completions", "{\"prompt\":\"a\",\"stream\":" + stream + "}");
+                assertThat(refused.statusCode()).isEqualTo(429);
+                assertThat(Integer.parseInt(refused.headers().firstValue("retry-after").orElseThrow())).isPositive();
+                assertThat(TestServer.json(refused.body()).at("/error/code").textValue()).isEqualTo("rate_limit_exceeded");
+            }
+            server.steps.release(10_000);
+            admitted.forEach(answer -> assertThat(answer.join().statusCode()).isEqualTo(200));
+            assertThat(server.post("/v1/completions", "{\"prompt\":\"a\"}").statusCode()).isEqualTo(200);
+        }
+    }
+
+    @Test
+    void engineFailureMidStreamIsAnEventAndBeforeItAnHttpError() {
+        AtomicBoolean broken = new AtomicBoolean();
+        Semaphore steps = new Semaphore(0);
+        try (TestServer server = new TestServer(engine -> engine.hook(plan -> {
+            steps.acquireUninterruptibly();
+            if (broken.get()) {
+                throw new IllegalStateException("the device is gone");
+            }
+        }), c -> c, 64, steps)) {
+            RawClient streaming = new RawClient(server).post("/v1/completions", LONG + ",'stream':true}");
+            server.steps.release(3);
+            String head = streaming.readUntil("data: ");
+            CompletableFuture<HttpResponse<String>> whole = server.client.sendAsync(server.postOf("/v1/completions",
+                    (LONG + "}").replace('\'', '"')), HttpResponse.BodyHandlers.ofString());
+            TestServer.await("both are in", () -> {
+                server.steps.release();
+                return server.loop.status().numRunning() == 2;
+            });
+            broken.set(true);
+            server.steps.release(10);
+            String rest = streaming.readUntil("0\r\n\r\n");
+            assertThat(head).startsWith("HTTP/1.1 200");
+            assertThat(rest).contains("data: {\"error\":{\"message\":").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
+            JsonNode error = TestServer.json(whole.join().body()).get("error");
+            assertThat(whole.join().statusCode()).isEqualTo(500);
+            assertThat(error.get("type").textValue()).isEqualTo("server_error");
+            HttpResponse<String> later = server.post("/v1/completions", "{\"prompt\":\"a\"}");
+            assertThat(later.statusCode()).isEqualTo(503);
+            assertThat(TestServer.json(later.body()).at("/error/code").textValue()).isEqualTo("engine_dead");
+            assertThat(server.get("/health").statusCode()).isEqualTo(503);
+            assertThat(server.get("/ready").statusCode()).isEqualTo(503);
+            streaming.close();
+        }
+    }
+
+    @Test
+    void drainingFinishesWhatRunsAndRefusesWhatComes() throws Exception {
+        try (TestServer server = TestServer.stepped(config -> config.shutdownTimeout(Duration.ofSeconds(10)), 64)) {
+            CompletableFuture<HttpResponse<String>> running = server.client.sendAsync(server.postOf("/v1/completions",
+                    "{\"prompt\":\"a\",\"max_tokens\":20}"), HttpResponse.BodyHandlers.ofString());
+            server.steps.release(2);
+            TestServer.await("it runs", () -> server.loop.status().numRunning() == 1);
+            Thread closing = Thread.ofVirtual().start(server.server::close);
+            TestServer.await("draining", () -> !server.loop.status().accepting());
+            HttpResponse<String> refused = server.post("/v1/completions", "{\"prompt\":\"a\"}");
+            assertThat(refused.statusCode()).isEqualTo(503);
+            assertThat(refused.headers().firstValue("retry-after")).isPresent();
+            assertThat(server.get("/ready").statusCode()).isEqualTo(503);
+            assertThat(server.get("/health").statusCode()).isEqualTo(200);
+            server.steps.release(1000);
+            assertThat(running.join().statusCode()).isEqualTo(200);
+            assertThat(TestServer.json(running.join().body()).at("/usage/completion_tokens").intValue()).isEqualTo(20);
+            closing.join();
+        }
+    }
+
+    /** While nothing comes from the engine a stream is kept alive by comments, which clients skip. */
+    @Test
+    void waitingStreamsArePinged() {
+        try (TestServer server = TestServer.stepped(config -> config.pingInterval(Duration.ofMillis(20)), 64)) {
+            RawClient client = new RawClient(server).post("/v1/chat/completions",
+                    "{'messages':[{'role':'user','content':'a'}],'max_tokens':3,'stream':true}");
+            assertThat(client.readUntil(": ping\n\n")).doesNotContain("data:");
+            server.steps.release(100);
+            assertThat(client.readUntil("0\r\n\r\n")).contains("\"role\":\"assistant\"").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
+            client.close();
+        }
+    }
+}
