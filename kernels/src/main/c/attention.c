@@ -326,21 +326,21 @@ void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a) {
     int64_t kv_heads = a->cache.num_kv_heads;
     int64_t group = a->num_heads / kv_heads;
     int64_t run = mr_max(1, MR_QUERY_ROWS / group);
+    int64_t total = 0;
+    for (int64_t s = 0; s < sequences; s++) {
+        total += mr_ceil_div(batch->query_start[s + 1] - batch->query_start[s], run) * kv_heads;
+    }
     /* Items are numbered sequence by sequence, run by run, head by head; claims only grow, so the walk goes forward. */
     int64_t s = 0;
     int64_t before = 0;
-    int64_t item = mr_claim(thread, 1);
-    while (s < sequences) {
-        int64_t t0 = batch->query_start[s];
-        int64_t tokens = batch->query_start[s + 1] - t0;
-        int64_t items = mr_ceil_div(tokens, run) * kv_heads;
-        if (item >= before + items) {
+    for (int64_t item; (item = mr_claim(thread, 1, total)) < total;) {
+        int64_t items;
+        while (item >= before + (items = mr_ceil_div(batch->query_start[s + 1] - batch->query_start[s], run) * kv_heads)) {
             before += items;
             s++;
-            continue;
         }
+        int64_t t0 = batch->query_start[s];
         int64_t offset = (item - before) / kv_heads * run;
-        attend(thread, a, s, t0 + offset, mr_min(run, tokens - offset), (item - before) % kv_heads);
-        item = mr_claim(thread, 1);
+        attend(thread, a, s, t0 + offset, mr_min(run, batch->query_start[s + 1] - t0 - offset), (item - before) % kv_heads);
     }
 }

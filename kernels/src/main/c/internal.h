@@ -24,14 +24,21 @@ typedef struct mr_thread {
     char *shared;    /* working memory of the whole team */
     int32_t id;
     int32_t count;
-    uint32_t phase;  /* barriers passed so far */
+    uint32_t phase;  /* the phase that this thread is in; the team may be further */
+    int64_t held;    /* items claimed and not yet reported as done */
 } mr_thread;
 
-/* Waits until every thread of the team is here. */
-void mr_barrier(mr_thread *thread);
+/*
+ * Phases. An op is one phase of `items` equal pieces of work, or several one after the other. A thread takes pieces until there are none,
+ * then waits for the phase to end: when all pieces are DONE, not when all threads are there. So a thread that the system took off its core
+ * between two pieces holds up nobody; it finds the team further on and skips ahead.
+ */
 
-/* Takes the next `chunk` work items since the last barrier; returns the first. Items past the end mean there is nothing left. */
-int64_t mr_claim(mr_thread *thread, int64_t chunk);
+/* Reports what this thread held as done and takes up to `chunk` further items; returns the first, or `items` if there are none left. */
+int64_t mr_claim(mr_thread *thread, int64_t chunk, int64_t items);
+
+/* Waits for the end of the phase. */
+void mr_barrier(mr_thread *thread);
 
 /* Records a failure of the running program; the first one wins. Callable from any thread of the team. */
 void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c);

@@ -114,7 +114,7 @@ int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a) {
 static void pack_x(mr_thread *thread, const float *x, int64_t rows, int64_t cols, float *panels) {
     int64_t blocks = mr_ceil_div(cols, K_BLOCK);
     int64_t items = mr_ceil_div(rows, LINEAR_ROWS) * blocks;
-    for (int64_t item; (item = mr_claim(thread, 1)) < items;) {
+    for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
         int64_t row = item / blocks * LINEAR_ROWS;
         int64_t k0 = item % blocks * K_BLOCK;
         int64_t k1 = mr_min(k0 + K_BLOCK, cols);
@@ -148,17 +148,15 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
     int64_t tiles = mr_ceil_div(columns, MR_TILE_COLS);
     int64_t step = MR_TILE_COLS * mr_dtype_bytes(a->weight.dtype);
     bool packed = rows > UNPACKED_ROWS;
-    if (rows == 0) {
-        return;
-    }
     if (packed) {
         pack_x(thread, a->x.data, rows, k_count, (float *)thread->shared);
         mr_barrier(thread);
     }
     /* Enough items for an even split, few enough that claiming costs nothing; for many rows a group shares each x panel. */
     int64_t group = mr_max(1, mr_min(4, tiles / (8 * thread->count)));
+    tiles = rows == 0 ? 0 : tiles;
     float edge[LINEAR_ROWS * MR_TILE_COLS];
-    for (int64_t first; (first = mr_claim(thread, group)) < tiles;) {
+    for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
         int64_t last = mr_min(first + group, tiles);
         for (int64_t k0 = 0; k0 < k_count; k0 += rows > LINEAR_ROWS ? K_BLOCK : k_count) {
             /* Few rows: one panel, all of K per tile, so that the weights stream. Many rows: block by block. */

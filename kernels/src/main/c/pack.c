@@ -21,7 +21,9 @@ void mr_pack(mr_thread *thread, const mr_pack_args *a) {
     int64_t bytes = mr_dtype_bytes(a->dtype);
     int64_t first_tile = a->first / MR_TILE_COLS;
     int64_t last_tile = mr_ceil_div(a->first + a->rows, MR_TILE_COLS);
-    for (int64_t item; (item = first_tile + mr_claim(thread, 1)) < last_tile;) {
+    int64_t tiles = last_tile - first_tile;
+    for (int64_t index; (index = mr_claim(thread, 1, tiles)) < tiles;) {
+        int64_t item = first_tile + index;
         char *tile = (char *)a->out + item * MR_TILE_COLS * a->in_features * bytes;
         int64_t begin = mr_max(item * MR_TILE_COLS, a->first);
         int64_t end = mr_min((item + 1) * MR_TILE_COLS, a->first + a->rows);

@@ -23,7 +23,7 @@ void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op 
     for (int32_t i = 0; i < num_ops; i++) {
         run_op(thread, kernels, &ops[i]);
         mr_barrier(thread);
-        if (thread->team->agreed_status != MR_OK) {
+        if (atomic_load_explicit(&thread->team->status, memory_order_relaxed) != MR_OK) {
             return; /* later ops may rely on what the failed one should have checked or written */
         }
     }

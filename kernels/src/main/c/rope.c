@@ -20,7 +20,7 @@ void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
     int64_t bytes = mr_dtype_bytes(cache->dtype);
     int64_t rows = mr_rows(batch, &a->qkv);
     /* One item: a token's key/value head and the query heads that belong to it. */
-    for (int64_t item; (item = mr_claim(thread, 1)) < rows * kv_heads;) {
+    for (int64_t item; (item = mr_claim(thread, 1, rows * kv_heads)) < rows * kv_heads;) {
         int64_t t = item / kv_heads;
         int64_t g = item % kv_heads;
         int64_t position = batch->positions[t];

@@ -6,7 +6,7 @@ void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a) {
     int64_t rows = mr_rows(batch, &a->out);
     int64_t cols = a->out.cols;
     int32_t dtype = a->table.dtype;
-    for (int64_t t; (t = mr_claim(thread, 1)) < rows;) {
+    for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         float *out = a->out.data + t * cols;
         int64_t id = batch->token_ids[t];
         if (id < 0 || id >= a->table.out_features) {
@@ -64,7 +64,7 @@ static void accumulate(float *residual, const float *delta, int64_t cols) {
 void MR_NAME(mr_rms_norm)(mr_thread *thread, const mr_rms_norm_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->x);
     int64_t cols = a->x.cols;
-    for (int64_t t; (t = mr_claim(thread, 1)) < rows;) {
+    for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         normalize(a->x.data + t * cols, a->weight, a->eps, a->out.data + t * cols, cols);
     }
 }
@@ -72,7 +72,7 @@ void MR_NAME(mr_rms_norm)(mr_thread *thread, const mr_rms_norm_args *a) {
 void MR_NAME(mr_add_rms_norm)(mr_thread *thread, const mr_add_rms_norm_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->residual);
     int64_t cols = a->residual.cols;
-    for (int64_t t; (t = mr_claim(thread, 1)) < rows;) {
+    for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         float *residual = a->residual.data + t * cols;
         accumulate(residual, a->delta.data + t * cols, cols);
         normalize(residual, a->weight, a->eps, a->out.data + t * cols, cols);
@@ -82,7 +82,7 @@ void MR_NAME(mr_add_rms_norm)(mr_thread *thread, const mr_add_rms_norm_args *a) 
 void MR_NAME(mr_add)(mr_thread *thread, const mr_add_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->residual);
     int64_t cols = a->residual.cols;
-    for (int64_t t; (t = mr_claim(thread, 1)) < rows;) {
+    for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         accumulate(a->residual.data + t * cols, a->delta.data + t * cols, cols);
     }
 }
@@ -110,7 +110,7 @@ void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->out);
     int64_t cols = a->out.cols;
     int64_t runs = mr_ceil_div(cols, RUN);
-    for (int64_t item; (item = mr_claim(thread, 1)) < rows * runs;) {
+    for (int64_t item; (item = mr_claim(thread, 1, rows * runs)) < rows * runs;) {
         int64_t t = item / runs;
         int64_t first = item % runs * RUN;
         const float *gate = a->gate_up.data + t * 2 * cols + first;
@@ -121,7 +121,7 @@ void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) {
 void MR_NAME(mr_gather)(mr_thread *thread, const mr_gather_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->out);
     int64_t cols = a->out.cols;
-    for (int64_t r; (r = mr_claim(thread, 1)) < rows;) {
+    for (int64_t r; (r = mr_claim(thread, 1, rows)) < rows;) {
         memcpy(a->out.data + r * cols, a->x.data + thread->batch->logit_rows[r] * cols, (size_t)cols * sizeof(float));
     }
 }

@@ -363,7 +363,7 @@ void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a) {
     const mr_batch *b = thread->batch;
     int64_t rows = mr_rows(b, &a->logits);
     int64_t vocab = a->logits.cols;
-    for (int64_t r; (r = mr_claim(thread, 1)) < rows;) {
+    for (int64_t r; (r = mr_claim(thread, 1, rows)) < rows;) {
         const float *logits = a->logits.data + r * vocab;
         statistics s = measure(logits, vocab);
         int64_t top = mr_min(mr_min(b->num_top[r], b->max_top), vocab);

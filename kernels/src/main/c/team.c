@@ -17,32 +17,54 @@
 #define mr_pause() ((void)0)
 #endif
 
-/* Spins before a waiting thread gives its core away: about 40 us at the 20 ns or so of a pause instruction. Longer than any gap between
- * two ops of a program, and than the gap between two steps of a busy server; short enough that an idle server costs nothing. */
+/* Spins before a waiting thread gives its core away: about 40 us at the 20 ns or so of a pause instruction. Longer than the gap between two
+ * ops of a program or two steps of a busy server; short enough that an idle server costs nothing. */
 #define MR_SPINS 2000
 
-void mr_barrier(mr_thread *thread) {
-    mr_team *team = thread->team;
-    uint32_t phase = thread->phase++;
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->threads - 1) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        /* Of the four cursors in turn, this one is next used two phases from now, and was last used two phases ago. */
-        atomic_store_explicit(&team->cursors[(phase + 2) & 3].value, 0, memory_order_relaxed);
-        team->agreed_status = atomic_load_explicit(&team->status, memory_order_relaxed);
-        atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; spins++) {
-        if (spins < MR_SPINS) {
-            mr_pause();
-        } else {
-            sched_yield(); /* more threads than free cores: let the one we wait for run */
-        }
+/* Spins for a while, then lets others run: with more threads than free cores the one we wait for may need this core. */
+static inline void wait_a_little(int spins) {
+    if (spins < MR_SPINS) {
+        mr_pause();
+    } else {
+        sched_yield();
     }
 }
 
-int64_t mr_claim(mr_thread *thread, int64_t chunk) {
-    return atomic_fetch_add_explicit(&thread->team->cursors[thread->phase & 3].value, chunk, memory_order_relaxed);
+int64_t mr_claim(mr_thread *thread, int64_t chunk, int64_t items) {
+    mr_team *team = thread->team;
+    uint64_t start = (uint64_t)thread->phase << 32;
+    if (thread->held > 0) {
+        int64_t done = atomic_fetch_add_explicit(&team->done, thread->held, memory_order_acq_rel) + thread->held;
+        thread->held = 0;
+        if (done == items) {
+            /* Nobody else is inside the phase any more: all its items were claimed and reported. */
+            atomic_store_explicit(&team->done, 0, memory_order_relaxed);
+            atomic_store_explicit(&team->work, start + ((uint64_t)1 << 32), memory_order_release);
+            return items;
+        }
+    }
+    uint64_t work = atomic_load_explicit(&team->work, memory_order_acquire);
+    while (work >> 32 == thread->phase) {
+        int64_t next = (int64_t)(work - start);
+        if (next >= items && items > 0) {
+            return items;
+        }
+        /* A phase without work is ended by whoever comes first. */
+        uint64_t after = items == 0 ? start + ((uint64_t)1 << 32) : work + (uint64_t)mr_min(chunk, items - next);
+        if (atomic_compare_exchange_weak_explicit(&team->work, &work, after, memory_order_acq_rel, memory_order_acquire)) {
+            thread->held = mr_min(chunk, items - next);
+            return next;
+        }
+    }
+    return items;
+}
+
+void mr_barrier(mr_thread *thread) {
+    mr_team *team = thread->team;
+    for (int spins = 0; atomic_load_explicit(&team->work, memory_order_acquire) >> 32 == thread->phase; spins++) {
+        wait_a_little(spins);
+    }
+    thread->phase++;
 }
 
 void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c) {
@@ -53,10 +75,12 @@ void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, i
     }
 }
 
-/* Runs the present job from the point of view of one thread, up to and including its last barrier. */
+/* Runs the present job from the point of view of one thread, up to the end of its last phase. */
 static void run_job(mr_thread *thread) {
     mr_team *team = thread->team;
     thread->batch = team->batch;
+    thread->phase = team->first_phase;
+    thread->held = 0;
     thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
     thread->shared = team->shared;
     if (team->pack != NULL) {
@@ -95,7 +119,12 @@ static void *worker(void *argument) {
         if (atomic_load_explicit(&team->ending, memory_order_acquire)) {
             return NULL;
         }
-        run_job(thread);
+        /* Sequentially consistent on both sides: either we see that the job is closed or the caller sees us inside. */
+        atomic_fetch_add(&team->active, 1);
+        if (atomic_load(&team->open) != 0) {
+            run_job(thread);
+        }
+        atomic_fetch_sub(&team->active, 1);
     }
 }
 
@@ -111,10 +140,22 @@ static void announce(mr_team *team) {
 
 int32_t mr_team_run(mr_team *team) {
     atomic_store(&team->status, MR_OK);
+    /* No worker is inside: the words of the phases can be set anew. A job left early by a failure may have ended anywhere. */
+    team->first_phase = (uint32_t)(atomic_load(&team->work) >> 32) + 1;
+    atomic_store(&team->done, 0);
+    atomic_store(&team->work, (uint64_t)team->first_phase << 32);
     if (team->threads > 1) {
+        atomic_store(&team->open, atomic_load(&team->epoch) + 1);
         announce(team);
     }
     run_job(&team->members[0].thread);
+    if (team->threads > 1) {
+        /* A worker that never woke up stays out; one that is inside may still read the program. */
+        atomic_store(&team->open, 0);
+        for (int spins = 0; atomic_load(&team->active) != 0; spins++) {
+            wait_a_little(spins);
+        }
+    }
     return atomic_load(&team->status);
 }
 
@@ -132,8 +173,8 @@ static bool start_worker(mr_team *team, int32_t id) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 #if defined(__linux__)
     if (!failed) {
-        char name[16];
-        snprintf(name, sizeof name, "millrace-cpu-%d", (int)(id % 100));
+        char name[24];
+        snprintf(name, sizeof name, "millrace-%d", (int)(id % 1000));
         pthread_setname_np(team->members[id].handle, name);
     }
 #endif

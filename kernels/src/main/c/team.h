@@ -15,19 +15,15 @@ typedef struct mr_member {
     pthread_t handle;
 } mr_member;
 
-typedef struct mr_cursor {
-    MR_ALIGNED _Atomic int64_t value;
-} mr_cursor;
-
 /* Words that several threads write are a cache line apart from those that are only read during a step. */
 struct mr_team {
-    MR_ALIGNED _Atomic int32_t arrived;
-    MR_ALIGNED _Atomic uint32_t phase;
-    /* The status as of the last barrier, the same for all: threads that left a program at different ops would wait for ever. */
-    int32_t agreed_status;
-    mr_cursor cursors[4];
-    MR_ALIGNED _Atomic uint64_t epoch;
-    MR_ALIGNED _Atomic int32_t parked;
+    /* Phase in the upper half, next free item in the lower: one compare-and-swap takes items only while their phase lasts. */
+    MR_ALIGNED _Atomic uint64_t work;
+    MR_ALIGNED _Atomic int64_t done; /* items of the present phase that are finished */
+    MR_ALIGNED _Atomic uint64_t epoch;  /* jobs announced so far */
+    _Atomic uint64_t open;              /* the epoch of the job that workers may enter, 0 if none */
+    MR_ALIGNED _Atomic int32_t active;  /* workers that may be inside the job */
+    _Atomic int32_t parked;
     _Atomic int32_t status;
     _Atomic bool ending;
     pthread_mutex_t mutex;
@@ -39,6 +35,7 @@ struct mr_team {
     const mr_batch *batch;
     const mr_pack_args *pack;
     int32_t num_ops;
+    uint32_t first_phase;
 
     int32_t threads;
     int32_t isa;
