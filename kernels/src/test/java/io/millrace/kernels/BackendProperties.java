@@ -158,6 +158,50 @@ public interface BackendProperties extends BackendUnderTest {
         b.close();
     }
 
+    /** Scratch memory that ops share must not carry anything over: penalties count from zero after a long attention. */
+    @Test
+    default void opsLeaveNothingBehindForTheNext() {
+        int length = 300;
+        int vocab = 16;
+        AttentionShape shape = new AttentionShape(8, 1, 128, 0.1f);
+        try (Backend b = create(new BatchLimits(length, 2, 19, 4, 2), 2)) {
+            KvCache cache = b.kvCache(new KvCacheShape(1, 19, 16, 1, 128, DType.F32));
+            Tensor cos = b.constant("cos", 304, 64, TestValues.normal(new java.util.SplittableRandom(41), 304 * 64, 1));
+            Tensor qkv = b.activations("qkv", Extent.TOKENS, shape.qkvCols());
+            Tensor out = b.activations("out", Extent.TOKENS, shape.queryCols());
+            Tensor logits = b.activations("logits", Extent.LOGIT_ROWS, vocab);
+            Program program = b.record(ops -> {
+                ops.ropeAndCache(qkv, new Rope(cos, cos, 128), shape, cache, 0);
+                ops.attention(qkv, shape, cache, 0, out);
+                ops.sample(logits);
+            });
+            TestValues.write(qkv, TestValues.spiky(new java.util.SplittableRandom(42), (long) length * shape.qkvCols()));
+            int[] blocks = java.util.stream.IntStream.range(0, 19).toArray();
+            float[] values = new float[2 * vocab];
+            values[7] = 4;
+            values[9] = 3;
+            values[vocab + 7] = 4;
+            values[vocab + 9] = 3;
+            try (var arena = java.lang.foreign.Arena.ofConfined()) {
+                var history = arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_INT, 7, 7, 5);
+                for (int i = 0; i < 3; i++) {
+                    b.batch().clear();
+                    b.batch().addSequence(new int[length], 0, length, blocks, 19);
+                    TestValues.write(logits, values);
+                    for (int r = 0; r < 2; r++) {
+                        b.batch().sampling.setGreedy(b.batch().addLogitRow(length - 1), 0);
+                    }
+                    // Row 0: 4 - 0.25 * 2 beats 3. Row 1: 4 - 2 * 0.75 does not.
+                    b.batch().sampling.setPenalties(0, 1f, 0.25f, 0f, history.address(), 0, 3);
+                    b.batch().sampling.setPenalties(1, 1f, 0.75f, 0f, history.address(), 0, 3);
+                    b.run(program);
+                    assertThat(b.batch().sampling.token(0)).as("replay %d", i).isEqualTo(7);
+                    assertThat(b.batch().sampling.token(1)).as("replay %d", i).isEqualTo(9);
+                }
+            }
+        }
+    }
+
     /** A whole small decoder layer, replayed: no object is made on the thread that runs it. */
     @Test
     default void replayAllocatesNothingOnTheHeap() {
