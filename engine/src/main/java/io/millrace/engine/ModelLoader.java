@@ -140,7 +140,7 @@ public final class ModelLoader {
     private static Backend createBackend(String name, BatchLimits batch, int threads) {
         try {
             return Backends.create(name, batch, threads);
-        } catch (IllegalArgumentException e) {
+        } catch (IllegalArgumentException | IllegalStateException e) {
             throw new EngineException("CFG-003", "--backend " + name + " cannot be used: " + e.getMessage(), e);
         }
     }
@@ -150,7 +150,7 @@ public final class ModelLoader {
         inRange("--block-size", settings.blockSize(), 1, 4096);
         inRange("--max-logprobs", settings.maxLogprobs(), 0, 1000);
         inRange("--max-model-len", settings.maxModelLen(), 0, Integer.MAX_VALUE);
-        inRange("--num-kv-blocks", settings.numKvBlocks(), 0, Integer.MAX_VALUE);
+        inRange("--num-gpu-blocks-override", settings.numKvBlocks(), 0, Integer.MAX_VALUE);
         inRange("--threads", settings.threads(), 0, 4096);
         if (settings.maxNumBatchedTokens() != 0) {
             inRange("--max-num-batched-tokens", settings.maxNumBatchedTokens(), settings.maxNumSeqs(), 1 << 20);
@@ -199,7 +199,7 @@ public final class ModelLoader {
         lines.add("weights  " + checkpoint.numFiles() + " safetensors file(s), " + checkpoint.names().size() + " tensors"
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
-        lines.add("backend  " + backend.name() + ": " + backend.description());
+        lines.add("backend  " + backend.description());
         lines.add(String.format(Locale.ROOT, "limits   %d sequences and %d tokens a step, %d logit rows", limits.maxNumSeqs(),
                 limits.maxNumBatchedTokens(), limits.maxLogitRows()));
         lines.add("memory");
