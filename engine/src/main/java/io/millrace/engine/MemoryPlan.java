@@ -70,6 +70,29 @@ final class MemoryPlan {
         return new MemoryPlan(machine, config, budget, heldBytes, cache, maxModelLen);
     }
 
+    /**
+     * The check that needs no weights: refuses what cannot fit by any reckoning, before anything large is read or allocated. The exact one is
+     * {@link #of}.
+     *
+     * @param checkpointBytes  all tensors as stored
+     * @param bytesPerPosition least that each position of the context costs: keys and values of one sequence, rope and block tables
+     */
+    static void checkBeforeLoading(MachineMemory machine, EngineConfig config, long checkpointBytes, double bytesPerPosition, int maxModelLen) {
+        if (checkpointBytes > machine.availableBytes()) {
+            throw new EngineException("MEM-001", "the weights take " + bytes(checkpointBytes) + ", but only " + bytes(machine.availableBytes())
+                    + " of memory are available (" + machine.source() + "); use a smaller model or give more memory");
+        }
+        double share = config.numKvBlocks() > 0 || config.kvCacheMemoryBytes() > 0 ? 1 : config.memoryUtilization();
+        double left = Math.max(0, machine.availableBytes() * share - checkpointBytes);
+        if (bytesPerPosition * maxModelLen > left) {
+            long fits = (long) (left / bytesPerPosition) / config.blockSize() * config.blockSize();
+            throw new EngineException("KV-001", "one sequence of " + maxModelLen + " tokens needs " + bytes((long) (bytesPerPosition * maxModelLen))
+                    + " for its KV cache and tables, but " + percent(share) + " of " + bytes(machine.availableBytes()) + " (" + machine.source()
+                    + "), less " + bytes(checkpointBytes) + " for weights, leaves " + bytes((long) left) + ". "
+                    + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory with --memory-utilization" : "Give more memory"));
+        }
+    }
+
     KvCacheShape cache() {
         return cache;
     }

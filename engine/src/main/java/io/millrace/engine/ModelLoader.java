@@ -112,11 +112,9 @@ public final class ModelLoader {
         int threads = settings.threads() > 0 ? settings.threads() : Runtime.getRuntime().availableProcessors();
         String name = folder.toAbsolutePath().normalize().getFileName().toString();
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
-            if (checkpoint.byteSize() > machine.availableBytes()) {
-                throw new EngineException("MEM-001", folder + ": the weights take " + MemoryPlan.bytes(checkpoint.byteSize()) + ", but only "
-                        + MemoryPlan.bytes(machine.availableBytes()) + " of memory are available (" + machine.source()
-                        + "); use a smaller model or give more memory");
-            }
+            double tables = 4.0 * config.rope().rotaryDim() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
+            int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
+            MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen);
             Backend backend = createBackend(settings.backend(), batch, threads);
             try {
                 WeightBinder weights = new WeightBinder(checkpoint, backend);

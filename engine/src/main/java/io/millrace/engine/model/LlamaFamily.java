@@ -12,6 +12,7 @@ import io.millrace.kernels.Ops;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -63,7 +64,7 @@ final class LlamaFamily implements ModelFamily {
         private final Weight embedding;
         private final Weight head;
         private final Tensor finalNorm;
-        private final Layer[] layers;
+        private final List<Layer> layers = new ArrayList<>();
         private final Rope rope;
         /** Activations {@code [tokens, cols]}; residual is the running sum, delta what the last block adds to it. */
         private final Tensor residual;
@@ -84,9 +85,8 @@ final class LlamaFamily implements ModelFamily {
             shape = new AttentionShape(c.numHeads(), c.numKvHeads(), c.headDim(), (float) (1 / Math.sqrt(c.headDim())));
             int hidden = c.hiddenSize();
             embedding = w.linear("model.embed_tokens", new Part("model.embed_tokens.weight", c.vocabSize(), hidden));
-            layers = new Layer[c.numLayers()];
-            for (int i = 0; i < layers.length; i++) {
-                layers[i] = Layer.bind(c, w, shape, i);
+            for (int i = 0; i < c.numLayers(); i++) {
+                layers.add(Layer.bind(c, w, shape, i));
             }
             finalNorm = w.vector("model.norm.weight", hidden);
             head = c.tiedEmbeddings() ? embedding : w.linear("lm_head", new Part("lm_head.weight", c.vocabSize(), hidden));
@@ -114,8 +114,8 @@ final class LlamaFamily implements ModelFamily {
         public void forward(Ops ops, KvCache cache) {
             float eps = config.normEps();
             ops.embed(embedding, 1f, residual);
-            for (int i = 0; i < layers.length; i++) {
-                Layer layer = layers[i];
+            for (int i = 0; i < layers.size(); i++) {
+                Layer layer = layers.get(i);
                 if (i == 0) {
                     ops.rmsNorm(residual, layer.attentionNorm(), eps, normed);
                 } else {
@@ -139,7 +139,7 @@ final class LlamaFamily implements ModelFamily {
 
         @Override
         public DType weightType() {
-            return layers[0].qkv().dtype();
+            return layers.getFirst().qkv().dtype();
         }
 
         @Override

@@ -50,6 +50,11 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
                 json.ids("eos_token_id"));
     }
 
+    /** Elements of keys and values that one token adds over all layers. As a double: a hostile configuration may exceed a long. */
+    public double kvElementsPerToken() {
+        return 2.0 * numLayers * numKvHeads * headDim;
+    }
+
     private static void refuseQuantization(ConfigJson json) {
         json.object("quantization_config").ifPresent(quantization -> {
             throw new EngineException("MODEL-006", json.file() + ": the checkpoint is quantised ("

@@ -3,6 +3,7 @@ package io.millrace.engine.model;
 import io.millrace.engine.EngineException;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Rope;
+import java.util.stream.IntStream;
 
 /**
  * Rotary position embedding (RoFormer, arXiv 2104.09864) as configured, and its tables.
@@ -12,6 +13,8 @@ import io.millrace.kernels.Rope;
  * @param scaling    how the frequencies are stretched for contexts beyond the pre-training length
  */
 public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
+    private static final int PARALLEL_FROM = 1 << 18;
+
     /** Stretching of the frequencies. */
     public sealed interface Scaling {
         /** The frequency to use in place of {@code inverseFrequency}, in radians per position. */
@@ -109,13 +112,15 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
         int half = rotaryDim / 2;
         float[] cos = new float[Math.multiplyExact(numPositions, half)];
         float[] sin = new float[cos.length];
-        for (int i = 0; i < half; i++) {
+        IntStream elements = IntStream.range(0, half);
+        // 128k positions take a good part of a second; small tables are done before a pool has started.
+        (cos.length > PARALLEL_FROM ? elements.parallel() : elements).forEach(i -> {
             double frequency = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim));
             for (int position = 0; position < numPositions; position++) {
                 cos[position * half + i] = (float) Math.cos(position * frequency);
                 sin[position * half + i] = (float) Math.sin(position * frequency);
             }
-        }
+        });
         return new Rope(backend.constant("rope.cos", numPositions, half, cos), backend.constant("rope.sin", numPositions, half, sin), rotaryDim);
     }
 }
