@@ -39,7 +39,7 @@ final class MemoryPlan {
         long held = heldBytes.values().stream().mapToLong(Long::longValue).sum();
         long budget = (long) (machine.availableBytes() * config.memoryUtilization());
         long blockBytes = one.blockBytes();
-        long blocksPerSequence = (maxModelLen + one.blockSize() - 1) / one.blockSize();
+        long blocksPerSequence = Math.ceilDiv(maxModelLen, one.blockSize());
         long usefulBlocks = Math.min(blocksPerSequence * config.maxNumSeqs(), Integer.MAX_VALUE / one.blockSize());
         long left = machine.availableBytes() - held;
         long blocks;

@@ -6,6 +6,8 @@ import io.millrace.engine.model.ModelConfig;
 import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.ModelFamily;
 import io.millrace.engine.model.WeightBinder;
+import io.millrace.engine.text.ChatTemplate;
+import io.millrace.engine.text.ChatTemplates;
 import io.millrace.engine.text.HfTokenizer;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.engine.weights.Checkpoint;
@@ -50,44 +52,57 @@ public final class ModelLoader {
      */
     public static LoadedModel load(Path folder, EngineConfig settings) {
         // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
-        FutureTask<Tokenizer> tokenizerTask = new FutureTask<>(() -> HfTokenizer.load(folder));
-        Thread.ofPlatform().daemon().name("millrace-load-tokenizer").start(tokenizerTask);
+        FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(folder));
+        Thread.ofPlatform().daemon().name("millrace-load-text").start(textTask);
         LoadedEngine loaded;
         try {
             loaded = loadEngine(folder, settings);
         } catch (RuntimeException | Error e) {
-            closeQuietly(tokenizerTask);
+            closeQuietly(textTask);
             throw e;
         }
         try {
-            Tokenizer tokenizer = await(tokenizerTask);
+            TextSide text = await(textTask);
             List<String> report = new ArrayList<>(loaded.report());
-            report.add(1, String.format(Locale.ROOT, "text     tokenizer of %,d ids", tokenizer.vocabSize()));
-            return new LoadedModel(loaded.name(), loaded.engine(), tokenizer, Optional.empty(), loaded.defaults(), List.copyOf(report));
+            report.add(1, String.format(Locale.ROOT, "text     tokenizer of %,d ids, %s", text.tokenizer().vocabSize(),
+                    text.template().isPresent() ? "chat template" : "no chat template: chat requests will be refused"));
+            return new LoadedModel(loaded.name(), loaded.engine(), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report));
         } catch (RuntimeException | Error e) {
             loaded.engine().close();
-            closeQuietly(tokenizerTask);
+            closeQuietly(textTask);
             throw e;
         }
     }
 
-    private static Tokenizer await(FutureTask<Tokenizer> task) {
+    private record TextSide(Tokenizer tokenizer, Optional<ChatTemplate> template) {}
+
+    private static TextSide loadText(Path folder) {
+        Tokenizer tokenizer = HfTokenizer.load(folder);
+        try {
+            return new TextSide(tokenizer, ChatTemplates.load(folder));
+        } catch (RuntimeException | Error e) {
+            tokenizer.close();
+            throw e;
+        }
+    }
+
+    private static TextSide await(FutureTask<TextSide> task) {
         try {
             return task.get();
         } catch (ExecutionException e) {
             if (e.getCause() instanceof EngineException cause) {
                 throw cause;
             }
-            throw new EngineException("TOK-000", "the tokenizer cannot be loaded: " + e.getCause(), e.getCause());
+            throw new EngineException("TOK-000", "the tokenizer or chat template cannot be loaded: " + e.getCause(), e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new EngineException("TOK-000", "interrupted while loading the tokenizer", e);
         }
     }
 
-    private static void closeQuietly(FutureTask<Tokenizer> task) {
+    private static void closeQuietly(FutureTask<TextSide> task) {
         try {
-            task.get().close();
+            task.get().tokenizer().close();
         } catch (ExecutionException e) {
             // It holds nothing then; the first failure is the one to report.
         } catch (InterruptedException e) {
@@ -107,10 +122,11 @@ public final class ModelLoader {
                 : Math.max(DEFAULT_BATCHED_TOKENS, settings.maxNumSeqs());
         int logprobs = Math.min(settings.maxLogprobs(), config.vocabSize());
         int logitRows = logitRows(settings.maxNumSeqs(), config.vocabSize());
-        BatchLimits batch = new BatchLimits(batchedTokens, settings.maxNumSeqs(), (maxModelLen + settings.blockSize() - 1) / settings.blockSize(),
+        BatchLimits batch = new BatchLimits(batchedTokens, settings.maxNumSeqs(), Math.ceilDiv(maxModelLen, settings.blockSize()),
                 logitRows, logprobs);
         int threads = settings.threads() > 0 ? settings.threads() : Runtime.getRuntime().availableProcessors();
-        String name = folder.toAbsolutePath().normalize().getFileName().toString();
+        Path last = folder.toAbsolutePath().normalize().getFileName();
+        String name = last == null ? "model" : last.toString();
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             double tables = 4.0 * config.rope().rotaryDim() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;

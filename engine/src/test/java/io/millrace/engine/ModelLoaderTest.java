@@ -69,7 +69,7 @@ class ModelLoaderTest {
             KV-001    | "max_position_embeddings":64 | "max_position_embeddings":2147483647      | Set --max-model-len to
             KV-001    | "num_hidden_layers":2      | "num_hidden_layers":2147483647              | KV cache and tables
             KV-001    | "eos_token_id":2           | "head_dim":2147483646                       | KV cache and tables
-            MODEL-011 | "hidden_size":8            | "hidden_size":2147483646                    | 'model.embed_tokens.weight' should have
+            MODEL-011 | "hidden_size":8            | "hidden_size":2147483646,"head_dim":4       | 'model.embed_tokens.weight' should have
             MODEL-011 | "vocab_size":10            | "vocab_size":2147483647                     | 'model.embed_tokens.weight' should have
             MODEL-010 | "num_hidden_layers":2      | "num_hidden_layers":3                       | 'model.layers.2.input_layernorm.weight'
             MODEL-001 | {                          | [                                           | config.json

@@ -33,6 +33,8 @@ class Stories260kTest {
             assertThat(text).isEqualTo(full).startsWith(known.get("greedy_256_steps_doc").textValue())
                     .startsWith(known.get("greedy_200_steps_runc_test_all").textValue());
             assertThat(streamed).hasToString(full);
+            assertThat(model.chatTemplate()).isPresent();
+            assertThat(model.engine().limits().eosTokenIds()).containsExactly(1, 2);
         }
     }
 
