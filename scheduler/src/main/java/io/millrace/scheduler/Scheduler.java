@@ -53,7 +53,6 @@ final class Scheduler {
     // Budgets of the step being planned.
     private int tokensLeft;
     private int rowsLeft;
-    private boolean shortOfBlocks;
 
     Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener) {
         this.engine = engine;
@@ -121,7 +120,6 @@ final class Scheduler {
     StepPlan schedule() {
         tokensLeft = maxBatchedTokens;
         rowsLeft = limits.maxLogitRows();
-        shortOfBlocks = false;
         for (RequestState r = running.head(); r != null; r = r.next) {
             r.numScheduled = 0;
         }
@@ -135,9 +133,7 @@ final class Scheduler {
                 scheduleRunning(r);
             }
         }
-        if (!shortOfBlocks) {
-            admitWaiting();
-        }
+        admitWaiting();
         fillPlan();
         publish();
         return plan;
@@ -150,7 +146,6 @@ final class Scheduler {
         }
         int numBlocks = pool.blocksFor(request.sequence.numComputedTokens() + count) - request.sequence.numBlocks();
         while (pool.numFree() < numBlocks) {
-            shortOfBlocks = true;
             RequestState youngest = running.tail();
             if (youngest == request) {
                 return;
@@ -229,7 +224,9 @@ final class Scheduler {
 
     /**
      * First come first served; the head is never passed over. It enters when all tokens it has by now would fit beside what the
-     * running ones still need for theirs: entering on its first chunk alone would only have it preempted a few steps later.
+     * running ones still need for theirs: entering on its first chunk alone would only have it preempted a few steps later. By the
+     * same rule nobody enters in a step that ran short of blocks: less is free then than the preempted one at the head gave up, or than
+     * the one sitting out still needs.
      */
     private void admitWaiting() {
         if (waiting.isEmpty()) {

@@ -111,7 +111,8 @@ class EngineLoopTest {
             sinks.add(new RecordingSink());
             loop.submit(request(11, 5, sinks.getLast()));
             assertThatThrownBy(() -> loop.submit(request(12, 5, refused))).isInstanceOf(RejectedException.class);
-            assertThat(loop.status().numRunning() + loop.status().numWaiting()).isEqualTo(12);
+            GenerationService.Status status = loop.status();
+            assertThat(status.numRunning() + status.numWaiting()).isEqualTo(12);
             gate.open(1000);
             for (RecordingSink sink : sinks) {
                 expectFinished(sink, FinishReason.LENGTH);
@@ -197,8 +198,8 @@ class EngineLoopTest {
         RecordingSink good = new RecordingSink();
         AtomicReference<FinishReason> reason = new AtomicReference<>();
         try (EngineLoop loop = start(engine, 10)) {
-            loop.submit(request(1, 100, good));
-            loop.submit(request(2, 100, new TokenSink() {
+            // Together, so that the good one still runs when the other fails.
+            loop.submitAll(List.of(request(1, 100, good), request(2, 100, new TokenSink() {
                 private int numTokens;
 
                 @Override
@@ -216,7 +217,7 @@ class EngineLoopTest {
                     reason.set(why);
                     throw new IllegalStateException("a test sink that fails at its end too");
                 }
-            }));
+            })));
             expectFinished(good, FinishReason.LENGTH);
             assertThat(good.tokens()).hasSize(100);
             assertThat(reason).hasValue(FinishReason.ABORT);

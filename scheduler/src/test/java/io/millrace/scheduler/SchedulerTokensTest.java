@@ -74,4 +74,18 @@ class SchedulerTokensTest {
         h.requests.forEach(h::expectOutput);
         assertThat(h.scheduler.progress().numPreemptions).isPositive();
     }
+
+    @ParameterizedTest
+    @ValueSource(longs = {1, 2, 3, 4, 5, 6})
+    void aLongPromptTakesBlocksBackFromYoungDecodesWithinTheBudget(long seed) {
+        // Small chunks of the old prompts against decodes that were planned before them in the same step, with every token spent.
+        Random random = new Random(seed);
+        Harness h = new Harness(FakeEngine.builder().blocks(48, 2).maxModelLen(96).maxNumSeqs(6).maxNumBatchedTokens(6), 3);
+        for (int i = 0; i < 60; i++) {
+            h.submit(Harness.prompt(i, random.nextInt(4) == 0 ? 50 : 1 + random.nextInt(3)), params(i, 1 + random.nextInt(40)));
+        }
+        h.drain();
+        h.requests.forEach(h::expectOutput);
+        assertThat(h.scheduler.progress().numPreemptions).isPositive();
+    }
 }
