@@ -42,12 +42,13 @@ class WeightTypesTest {
         assertThat(difference(logits(narrow, backend, DType.F32), logits(wide, backend, DType.F32))).isLessThan(2e-4);
     }
 
-    /** Property: a 16-bit KV cache moves the logits by rounding only: within a percent of their spread for bfloat16, a tenth of that for float16. */
+    /** Property: a 16-bit KV cache moves the logits by rounding only: float16, with 3 bits more, by less than bfloat16. */
     @ParameterizedTest(name = "{0} {1}")
     @MethodSource("types")
     void narrowCache(String backend, DType type) {
         Path source = TestData.require("models/stories260K/hf-fp32");
         double moved = difference(logits(source, backend, type), logits(source, backend, DType.F32));
+        System.out.printf("%s KV cache on %s: logits move by at most %.1e%n", type, backend, moved);
         assertThat(moved).isPositive().isLessThan(type == DType.BF16 ? 0.15 : 0.02);
     }
 
