@@ -105,8 +105,8 @@ class LoadTest {
     /** A client that never reads fills its socket's buffers; its own thread waits, the engine and the other clients do not. */
     @Test
     void slowReaderHoldsUpNobody() {
-        try (TestServer server = new TestServer(engine -> engine.maxModelLen(20_000).blocks(4096, 16), c -> c)) {
-            RawClient slow = new RawClient(server, 4096).post("/v1/completions", "{'prompt':'a','max_tokens':19000,'logprobs':5,'stream':true}");
+        try (TestServer server = new TestServer(engine -> engine.maxModelLen(8000).blocks(4096, 16), c -> c)) {
+            RawClient slow = new RawClient(server, 4096).post("/v1/completions", "{'prompt':'a','max_tokens':7000,'logprobs':20,'stream':true}");
             slow.readUntil("data: ");
             for (int i = 0; i < 20; i++) {
                 server.ok("/v1/completions", "{'prompt':'b','max_tokens':50}");

@@ -25,7 +25,7 @@ final class RawClient implements AutoCloseable {
             }
             socket.connect(new java.net.InetSocketAddress(InetAddress.getLoopbackAddress(), server.server.port()));
             socket.setSoTimeout(20_000);
-            in = socket.getInputStream();
+            in = new java.io.BufferedInputStream(socket.getInputStream(), 16 * 1024);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
