@@ -1,7 +1,6 @@
 package io.millrace.server.cli;
 
 import io.millrace.engine.EngineLimits;
-import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.bench.EngineBench;
 import io.millrace.server.bench.EngineBench.Iteration;
 import io.millrace.server.bench.EngineBench.Spread;
@@ -60,7 +59,7 @@ final class BenchLatencyCommand implements Callable<Integer> {
     public Integer call() {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--input-len", inputLen, "--output-len", outputLen, "--batch-size", batchSize, "--num-iters", numIters);
-        try (Generation generation = Generation.open(config, SchedulerListener.NONE)) {
+        try (Generation generation = Generation.open(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.maxNumQueuedRequests());
             List<int[]> prompts = EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed());

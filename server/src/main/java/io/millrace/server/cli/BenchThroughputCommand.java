@@ -4,7 +4,6 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.SamplingParams;
 import io.millrace.scheduler.FinishReason;
 import io.millrace.scheduler.GenerationRequest;
-import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.bench.Workload;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.console.ProgressBar;
@@ -63,7 +62,7 @@ final class BenchThroughputCommand implements Callable<Integer> {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--num-prompts", numPrompts, "--input-len", inputLen, "--output-len", outputLen);
         BenchServeCommand.checkRange(rangeRatio);
-        try (Generation generation = Generation.open(config, SchedulerListener.NONE)) {
+        try (Generation generation = Generation.open(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
                     config.maxNumQueuedRequests());

@@ -1,6 +1,7 @@
 package io.millrace.server.cli;
 
 import com.sun.management.OperatingSystemMXBean;
+import io.millrace.engine.BackendFacts;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
@@ -29,6 +30,7 @@ final class MachineFacts {
             facts.put("memory_free", system.getFreeMemorySize());
         }
         facts.put("heap_max", Runtime.getRuntime().maxMemory());
+        facts.putAll(BackendFacts.collect());
         return facts;
     }
 

@@ -4,6 +4,7 @@ import io.millrace.engine.EngineException;
 import io.millrace.server.config.ConfigException;
 import io.millrace.server.console.Logging;
 import java.net.BindException;
+import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
@@ -24,6 +25,9 @@ import picocli.CommandLine.UnmatchedArgumentException;
             "Exit codes: 0 done, 1 failure, 2 wrong flags or configuration, 3 model not loadable, 4 address not available,",
             "            69 no JDK or compiler, 70 build failed, 128+n ended by signal n."})
 public final class MillraceCommand implements Runnable {
+    /** Lower layers put their own code at the head of the message. */
+    private static final Pattern CODED = Pattern.compile("[A-Z]{2,10}-\\d{3}");
+
     @Spec
     private CommandSpec spec;
 
@@ -87,7 +91,8 @@ public final class MillraceCommand implements Runnable {
             case ConfigException config -> String.join(System.lineSeparator(), config.problems());
             case EngineException engine -> engine.getMessage();
             case CommandFailure known -> known.getMessage();
-            default -> "SRV-001: " + describe(failure) + "; run again with --verbose for the stack";
+            default -> CODED.matcher(String.valueOf(failure.getMessage())).lookingAt() ? failure.getMessage()
+                    : "SRV-001: " + describe(failure) + "; run again with --verbose for the stack";
         };
         text.lines().forEach(line -> command.getErr().println(command.getColorScheme().errorText(line)));
         return exitCode(failure);

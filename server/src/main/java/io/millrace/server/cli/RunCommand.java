@@ -5,7 +5,6 @@ import io.millrace.engine.SamplingParams;
 import io.millrace.engine.text.IncrementalDecoder;
 import io.millrace.scheduler.FinishReason;
 import io.millrace.scheduler.GenerationRequest;
-import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.console.Texts;
 import io.millrace.server.serving.Generation;
@@ -95,7 +94,7 @@ final class RunCommand implements Callable<Integer> {
             }
             prompt = new String(System.in.readAllBytes(), StandardCharsets.UTF_8).strip();
         }
-        try (Generation generation = Generation.open(config, SchedulerListener.NONE)) {
+        try (Generation generation = Generation.open(config)) {
             if (chat && generation.model().chatTemplate().isEmpty()) {
                 throw new CommandFailure("CLI-008", generation.model().name() + " has no chat template; leave out --chat, or add "
                         + "chat_template.jinja to the model's folder", ExitCodes.USAGE);

@@ -2,7 +2,6 @@ package io.millrace.server.cli;
 
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
-import io.millrace.engine.ModelLoader;
 import io.millrace.server.bench.StartUpTraining;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.config.Setting;
@@ -11,7 +10,6 @@ import io.millrace.server.http.HttpServer;
 import io.millrace.server.http.HttpServerConfig;
 import io.millrace.server.serving.Generation;
 import io.millrace.server.serving.SchedulerMetrics;
-import io.millrace.server.serving.ServingStats;
 import io.millrace.telemetry.MetricRegistry;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -23,6 +21,7 @@ import java.time.Instant;
 import java.util.EnumSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -62,14 +61,16 @@ final class ServeCommand implements Callable<Integer> {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
         config.modelFolder();
         checkAddress(config);
-        ServingStats stats = new ServingStats();
-        LoadedModel model = ModelLoader.load(config.modelFolder(), config.engineConfig());
-        MetricRegistry metrics = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
-        Generation generation = Generation.of(model, config,
-                ServingStats.both(stats, SchedulerMetrics.register(metrics, model.engine().limits(), config.kvCacheDtype())));
+        AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
+        Generation generation = Generation.open(config, model -> {
+            MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
+            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), config.kvCacheDtype()));
+            return metrics.get();
+        });
         HttpServer server;
         try {
-            server = HttpServer.start(httpConfig(config, model), model, generation.service(), metrics::writeText);
+            server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(),
+                    out -> metrics.get().writeText(generation.service(), out));
         } catch (RuntimeException e) {
             generation.close();
             throw isAddressFailure(e) ? addressFailure(config, e) : e;
@@ -83,7 +84,7 @@ final class ServeCommand implements Callable<Integer> {
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> shutDown(config, generation, server), "millrace-shutdown"));
         if (config.logStats()) {
-            logStats(stats);
+            logStats(metrics.get());
         }
         // The signal's hook ends the process; this thread has nothing left to do.
         new CountDownLatch(1).await();
@@ -153,7 +154,7 @@ final class ServeCommand implements Callable<Integer> {
         return ProcessHandle.current().info().startInstant().map(start -> Duration.between(start, Instant.now())).orElse(Duration.ZERO);
     }
 
-    private static void logStats(ServingStats stats) {
+    private static void logStats(SchedulerMetrics metrics) {
         Thread.ofPlatform().daemon().name("millrace-stats").start(() -> {
             while (true) {
                 try {
@@ -161,7 +162,7 @@ final class ServeCommand implements Callable<Integer> {
                 } catch (InterruptedException e) {
                     return;
                 }
-                String line = stats.line();
+                String line = metrics.line();
                 if (line != null) {
                     LOG.log(Level.INFO, line);
                 }

@@ -8,6 +8,7 @@ import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.config.ServerConfig;
 import java.time.Duration;
+import java.util.function.Function;
 
 /** A loaded model and the engine thread that runs it. Owns both: {@link #close} ends the thread, then frees the model's memory. */
 public final class Generation implements AutoCloseable {
@@ -28,14 +29,15 @@ public final class Generation implements AutoCloseable {
      * @throws io.millrace.engine.EngineException if the model cannot be loaded
      * @throws io.millrace.server.config.ConfigException if there is no such folder
      */
-    public static Generation open(ServerConfig config, SchedulerListener listener) {
-        return of(ModelLoader.load(config.modelFolder(), config.engineConfig()), config, listener);
+    public static Generation open(ServerConfig config) {
+        return open(config, model -> SchedulerListener.NONE);
     }
 
-    /** Takes over {@code model}, also when this fails. */
-    public static Generation of(LoadedModel model, ServerConfig config, SchedulerListener listener) {
+    /** @param listener made from the loaded model, whose limits it may want to know */
+    public static Generation open(ServerConfig config, Function<LoadedModel, SchedulerListener> listener) {
+        LoadedModel model = ModelLoader.load(config.modelFolder(), config.engineConfig());
         try {
-            return new Generation(model, config.schedulerConfig(model.engine().limits()), listener);
+            return new Generation(model, config.schedulerConfig(model.engine().limits()), listener.apply(model));
         } catch (RuntimeException | Error e) {
             model.close();
             throw e;

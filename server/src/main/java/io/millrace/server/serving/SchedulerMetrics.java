@@ -2,6 +2,7 @@ package io.millrace.server.serving;
 
 import io.millrace.engine.EngineLimits;
 import io.millrace.scheduler.FinishReason;
+import io.millrace.scheduler.GenerationService;
 import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestTimeline;
 import io.millrace.scheduler.SchedulerListener;
@@ -10,13 +11,19 @@ import io.millrace.telemetry.MetricRegistry;
 import io.millrace.telemetry.ProcessMetrics;
 import io.millrace.telemetry.RequestOutcome;
 import io.millrace.telemetry.ServingMetrics;
+import io.millrace.telemetry.StepWindow;
+import java.io.IOException;
+import java.io.OutputStream;
 import java.util.Locale;
 
-/** Hands the scheduler's events to the metrics of {@code /metrics}. Allocates nothing on the engine thread. */
+/** Hands the scheduler's events to the metrics of {@code /metrics} and to the rates of the log line. Allocates nothing on the engine thread. */
 public final class SchedulerMetrics implements SchedulerListener {
+    private final MetricRegistry registry;
     private final ServingMetrics metrics;
+    private final StepWindow window = new StepWindow(System.nanoTime());
 
-    private SchedulerMetrics(ServingMetrics metrics) {
+    private SchedulerMetrics(MetricRegistry registry, ServingMetrics metrics) {
+        this.registry = registry;
         this.metrics = metrics;
     }
 
@@ -25,14 +32,31 @@ public final class SchedulerMetrics implements SchedulerListener {
         ServingMetrics metrics = new ServingMetrics(registry, limits.maxModelLen());
         metrics.setCacheConfig(limits.blockSize(), limits.numBlocks(), kvDtype, false);
         ProcessMetrics.register(registry);
-        return new SchedulerMetrics(metrics);
+        return new SchedulerMetrics(registry, metrics);
+    }
+
+    /** All metrics in Prometheus' text format, the gauges as {@code service} is now. Any thread. */
+    public void writeText(GenerationService service, OutputStream out) throws IOException {
+        GenerationService.Status now = service.status();
+        // Requests also leave without a step, when a client goes away.
+        metrics.setLoad(now.numRunning(), now.numWaiting(), now.numBlocks() - now.numFreeBlocks(), now.numBlocks());
+        registry.writeText(out);
+    }
+
+    /** Rates of the last ten seconds; null if no step was run in them. Any thread. */
+    public String line() {
+        StepWindow.Snapshot snapshot = window.snapshot(System.nanoTime());
+        return snapshot.isIdle() ? null : snapshot.line();
     }
 
     @Override
     public void onStep(StepStats stats) {
-        metrics.recordStep(stats.numPrefillTokens(), stats.numDecodeTokens(), stats.numRunning(), stats.numWaiting(),
-                stats.numBlocks() - stats.numFreeBlocks(), stats.numBlocks(), stats.scheduleNanos(), stats.executeNanos(),
-                stats.settleNanos());
+        int used = stats.numBlocks() - stats.numFreeBlocks();
+        metrics.recordStep(stats.numPrefillTokens(), stats.numDecodeTokens(), stats.numRunning(), stats.numWaiting(), used, stats.numBlocks(),
+                stats.scheduleNanos(), stats.executeNanos(), stats.settleNanos());
+        window.record(System.nanoTime(), stats.numPrefillTokens(), stats.numDecodeTokens(), stats.numSequences(),
+                stats.scheduleNanos() + stats.executeNanos() + stats.settleNanos(), stats.numRunning(), stats.numWaiting(),
+                (double) used / stats.numBlocks());
     }
 
     @Override

@@ -1,0 +1,101 @@
+package io.millrace.server.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.millrace.server.config.Setting;
+import io.millrace.server.config.Settings;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+
+class CommandLineTest {
+    private final StringWriter out = new StringWriter();
+    private final StringWriter err = new StringWriter();
+
+    private int run(String... args) {
+        CommandLine line = MillraceCommand.commandLine();
+        wire(line);
+        return line.execute(args);
+    }
+
+    private void wire(CommandLine line) {
+        line.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true)).setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.OFF));
+        line.getSubcommands().values().forEach(this::wire);
+    }
+
+    /** Property: the help of serve names every setting with its default. */
+    @Test
+    void helpNamesEverySetting() {
+        assertThat(run("serve", "--help")).isEqualTo(ExitCodes.OK);
+        String help = out.toString().replaceAll("\\s+", " ");
+        for (Setting<?> setting : Settings.ALL) {
+            assertThat(help).contains(setting.kind() == Setting.Kind.SWITCH ? "--[no-]" + setting.key() : setting.flag());
+            if (!setting.defaultText().isEmpty()) {
+                assertThat(help).contains("(default: " + setting.defaultText() + ")");
+            }
+        }
+        assertThat(help).contains("--config", "Model:", "Memory and batching:", "Server:").doesNotContain("train-start-up");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"run", "bench latency", "bench throughput", "bench serve", "bench", "info"})
+    void everyCommandHasHelp(String command) {
+        String[] args = (command + " --help").split(" ");
+        assertThat(run(args)).isEqualTo(ExitCodes.OK);
+        assertThat(out.toString()).contains("Usage: ./millrace " + command.split(" ")[0]).doesNotContain("${");
+        assertThat(err.toString()).isEmpty();
+    }
+
+    /** Property: a mistake costs one clear line, exit code 2 and no stack. */
+    @Test
+    void mistakes() {
+        assertThat(run("serve", "--prot", "8000")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("CLI-001", "--prot", "./millrace serve --help").doesNotContain("\tat ");
+        assertThat(run("serve", "--port", "none", "--threads", "many", "--quantization", "awq")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("--port", "--threads", "CLI-003").doesNotContain("\tat ");
+        assertThat(run("sreve")).isEqualTo(ExitCodes.USAGE);
+        assertThat(run()).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("Commands:");
+    }
+
+    /** Property: switches have a form that turns them off, and flags of other servers are refused rather than ignored. */
+    @Test
+    void switches() {
+        assertThat(run("serve", "--no-enable-chunked-prefill", "--model", "/nowhere")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("CLI-003", "--enable-chunked-prefill", "'false'");
+        err.getBuffer().setLength(0);
+        assertThat(run("serve", "--no-enable-prefix-caching", "--disable-log-stats", "-tp", "1", "/nowhere")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("CLI-006").doesNotContain("CLI-003");
+    }
+
+    /** Property: a folder that is no model ends with the model's exit code and one line. */
+    @Test
+    void folderWithoutModel(@org.junit.jupiter.api.io.TempDir java.nio.file.Path folder) {
+        assertThat(run("serve", "--port", "0", folder.toString())).isEqualTo(ExitCodes.MODEL);
+        assertThat(err.toString().lines()).hasSize(1);
+        assertThat(err.toString()).contains("config.json");
+    }
+
+    /** Property: a taken port is refused before the model is read, with its own exit code. */
+    @Test
+    void takenPort(@org.junit.jupiter.api.io.TempDir java.nio.file.Path folder) throws java.io.IOException {
+        try (var taken = new java.net.ServerSocket(0, 1, java.net.InetAddress.getByName("127.0.0.1"))) {
+            assertThat(run("serve", "--port", String.valueOf(taken.getLocalPort()), folder.toString())).isEqualTo(ExitCodes.ADDRESS);
+        }
+        assertThat(err.toString()).contains("SRV-002", "--port");
+    }
+
+    @Test
+    void infoAsJson() throws java.io.IOException {
+        assertThat(run("info", "--json")).isEqualTo(ExitCodes.OK);
+        JsonNode facts = new ObjectMapper().readTree(out.toString());
+        assertThat(facts.path("cores").asInt()).isPositive();
+        assertThat(facts.path("memory").asLong()).isPositive();
+        assertThat(facts.path("backend").asText()).isNotBlank();
+    }
+}
