@@ -13,7 +13,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code millrace info}: what this machine offers and which backend is used, and why. */
-@Command(name = "info", sortOptions = false, header = "What this machine offers, and which backend is used and why.%n")
+@Command(name = "info", sortOptions = false, header = "What this machine offers, and which backend is used and why.%n",
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace info [flags]")
 final class InfoCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;

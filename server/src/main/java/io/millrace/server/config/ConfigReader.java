@@ -1,6 +1,7 @@
 package io.millrace.server.config;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -103,10 +104,13 @@ public final class ConfigReader {
                 problems.add("CLI-004: --config '" + file + "' is no file; give the path of a YAML file");
                 return;
             }
-            Object root = new YAMLMapper().readValue(Files.readAllBytes(file), Object.class);
-            if (root == null) {
+            // A tree first: an empty file, or one of comments only, is no value but no mistake either.
+            YAMLMapper yaml = new YAMLMapper();
+            JsonNode tree = yaml.readTree(Files.readAllBytes(file));
+            if (tree.isMissingNode() || tree.isNull()) {
                 return;
             }
+            Object root = yaml.treeToValue(tree, Object.class);
             if (!(root instanceof Map<?, ?> map)) {
                 problems.add("CLI-004: " + file + " must hold 'key: value' lines, found a " + root.getClass().getSimpleName());
                 return;
