@@ -146,26 +146,38 @@ static void score_rows(const work *w, int64_t row, int64_t rows, int64_t count) 
         const float *keys = w->keys + lane * w->head_dim;
         if (rows == ROW_BLOCK) {
             score(ROW_BLOCK, queries, w->head_dim, keys, w->scale, out + lane);
-        } else {
-            for (int64_t r = 0; r < rows; r++) {
-                score(1, queries + r * w->head_dim, w->head_dim, keys, w->scale, out + r * MR_KEY_TILE + lane);
-            }
+            continue;
+        }
+        int64_t r = 0;
+        for (; r + 4 <= rows; r += 4) { /* a decode of the usual groups of four query heads */
+            score(4, queries + r * w->head_dim, w->head_dim, keys, w->scale, out + r * MR_KEY_TILE + lane);
+        }
+        for (; r < rows; r++) {
+            score(1, queries + r * w->head_dim, w->head_dim, keys, w->scale, out + r * MR_KEY_TILE + lane);
         }
     }
 }
 
-/* Adds the tile to the state of rows [row, row + rows), each of which sees limits[r] > 0 positions of it, all of them if `full`. */
-static void add_tile(const work *w, state *s, int64_t row, int64_t rows, const int64_t *limits, bool full) {
+/* Adds the tile to the state of rows [row, row + rows), each of which sees limits[r] > 0 positions of it. */
+static void add_tile(const work *w, state *s, int64_t row, int64_t rows, const int64_t *limits) {
+    int64_t dim = w->padded_dim;
+    bool alike = true;
     score_rows(w, row, rows, MR_KEY_TILE);
-    for (int64_t r = row; r < row + rows; r++) {
-        soften(w->weights + r * MR_KEY_TILE, limits[r - row], s->maximum + r, s->sum + r, s->values + r * w->padded_dim, w->padded_dim);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t r = row + i;
+        soften(w->weights + r * MR_KEY_TILE, limits[i], s->maximum + r, s->sum + r, s->values + r * dim, dim);
+        alike &= limits[i] == limits[0];
     }
-    if (full && rows == ROW_BLOCK) {
-        weigh(ROW_BLOCK, w->weights + row * MR_KEY_TILE, w->values, w->padded_dim, MR_KEY_TILE, s->values + row * w->padded_dim);
+    if (alike && rows == ROW_BLOCK) {
+        weigh(ROW_BLOCK, w->weights + row * MR_KEY_TILE, w->values, dim, limits[0], s->values + row * dim);
         return;
     }
-    for (int64_t r = row; r < row + rows; r++) {
-        weigh(1, w->weights + r * MR_KEY_TILE, w->values, w->padded_dim, limits[r - row], s->values + r * w->padded_dim);
+    int64_t i = 0;
+    for (; alike && i + 4 <= rows; i += 4) {
+        weigh(4, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, limits[0], s->values + (row + i) * dim);
+    }
+    for (; i < rows; i++) {
+        weigh(1, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, limits[i], s->values + (row + i) * dim);
     }
 }
 
@@ -296,12 +308,10 @@ static void attend(mr_thread *thread, const mr_attention_args *a, int64_t s, int
         while (row < rows) {
             int64_t count = mr_min(ROW_BLOCK, rows - row);
             int64_t limits[ROW_BLOCK];
-            bool full = true;
             for (int64_t r = 0; r < count; r++) {
                 limits[r] = mr_min(MR_KEY_TILE, first_position + (row + r) / group + 1 - position);
-                full &= limits[r] == MR_KEY_TILE;
             }
-            add_tile(&w, &segment, row, count, limits, full);
+            add_tile(&w, &segment, row, count, limits);
             row += count;
         }
         if ((position + MR_KEY_TILE) % MR_SEGMENT == 0 || position + MR_KEY_TILE >= end) {

@@ -20,6 +20,8 @@
 #define K_BLOCK 256
 /* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
 #define UNPACKED_ROWS 4
+/* Bytes that weights are asked for ahead of their use. */
+#define PREFETCH 4096
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
 
@@ -65,6 +67,7 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
         for (int64_t k = 0; k < count; k++) {
             vf a;
             vf b;
+            __builtin_prefetch(tile + PREFETCH);
             load_weights(tile, dtype, pass, &a, &b);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
