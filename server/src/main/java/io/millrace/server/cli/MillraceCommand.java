@@ -4,6 +4,9 @@ import io.millrace.engine.EngineException;
 import io.millrace.server.config.ConfigException;
 import io.millrace.server.console.Logging;
 import java.net.BindException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -44,15 +47,26 @@ public final class MillraceCommand implements Runnable {
 
     /** Runs the command line and returns the exit code. */
     public static int execute(String... args) {
-        return commandLine().execute(args);
+        return commandLine(args).execute(args);
     }
 
-    static CommandLine commandLine() {
+    /**
+     * Describing a command takes picocli tenths of a second at start (its class files are too old for the JVM's start-up cache), so
+     * only the one that is asked for is described, and all of them where none is.
+     */
+    static CommandLine commandLine(String... args) {
         CommandLine root = new CommandLine(new MillraceCommand());
-        root.addSubcommand("serve", ServeCommand.create());
-        root.addSubcommand("run", RunCommand.create());
-        root.addSubcommand("bench", BenchCommand.create());
-        root.addSubcommand("info", new CommandLine(new InfoCommand()));
+        Map<String, Supplier<CommandLine>> commands = new LinkedHashMap<>();
+        commands.put("serve", ServeCommand::create);
+        commands.put("run", RunCommand::create);
+        commands.put("bench", BenchCommand::create);
+        commands.put("info", () -> new CommandLine(new InfoCommand()));
+        String asked = args.length > 0 && commands.containsKey(args[0]) ? args[0] : null;
+        commands.forEach((name, create) -> {
+            if (asked == null || asked.equals(name)) {
+                root.addSubcommand(name, create.get());
+            }
+        });
         configure(root);
         return root;
     }
