@@ -1,0 +1,253 @@
+package io.millrace.engine.weights;
+
+import io.millrace.engine.EngineException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Reads a GGUF header from a mapped file. Nothing in it is believed: every length is compared with the bytes that are left before
+ * anything of that length is made, so a hostile file of n bytes cannot make more than a small multiple of n bytes of objects.
+ *
+ * @param metadata  values as Long (all integers), Double, Boolean, String, or {@link GgufArray}
+ * @param dataStart first byte of the data section in the file
+ */
+record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors, long dataStart) {
+    private static final ValueLayout.OfInt U32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong U64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort U16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final int MAGIC = 0x46554747;
+    private static final long MAX_NAME_BYTES = 65_535;
+    private static final int MAX_DIMENSIONS = 4;
+    private static final int DEFAULT_ALIGNMENT = 32;
+    /** Least bytes of a key: length, one character, type, a one-byte value. Of a tensor: length, a character, dimensions, type, offset. */
+    private static final int MIN_KEY_BYTES = 8 + 1 + 4 + 1;
+    private static final int MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
+
+    /** Value types of the format, by code. */
+    private static final int UINT8 = 0;
+    private static final int INT8 = 1;
+    private static final int UINT16 = 2;
+    private static final int INT16 = 3;
+    private static final int UINT32 = 4;
+    private static final int INT32 = 5;
+    private static final int FLOAT32 = 6;
+    private static final int BOOL = 7;
+    private static final int STRING = 8;
+    private static final int ARRAY = 9;
+    private static final int UINT64 = 10;
+    private static final int INT64 = 11;
+    private static final int FLOAT64 = 12;
+
+    static GgufHeader parse(Path file, MemorySegment bytes) {
+        Reader in = new Reader(file, bytes);
+        if (bytes.byteSize() < 24 || in.u32() != MAGIC) {
+            throw new EngineException("GGUF-002", file + " is no GGUF file: it does not begin with 'GGUF' and a header of 24 bytes");
+        }
+        int version = in.u32();
+        if (version != 2 && version != 3) {
+            String hint = Integer.reverseBytes(version) == 3 || Integer.reverseBytes(version) == 2
+                    ? "it was written for a big-endian machine" : "versions 2 and 3 are read; convert it again with a current tool";
+            throw new EngineException("GGUF-002", file + " has GGUF version " + Integer.toUnsignedString(version) + ": " + hint);
+        }
+        long numTensors = in.count("tensors", MIN_TENSOR_BYTES);
+        long numKeys = in.count("metadata keys", MIN_KEY_BYTES);
+        Map<String, Object> metadata = new LinkedHashMap<>();
+        for (long i = 0; i < numKeys; i++) {
+            String key = in.string(MAX_NAME_BYTES);
+            int type = in.u32();
+            if (metadata.putIfAbsent(key, type == ARRAY ? in.array(key) : in.scalar(type, key)) != null) {
+                throw new EngineException("GGUF-004", file + " has the metadata key " + SafetensorsHeader.quote(key) + " twice");
+            }
+        }
+        Map<String, GgufTensor> tensors = readTensors(in, numTensors);
+        long alignment = alignment(file, metadata);
+        long dataStart = (in.at + alignment - 1) / alignment * alignment;
+        if (numTensors == 0) {
+            dataStart = Math.min(dataStart, bytes.byteSize()); // Vocabulary-only files may end here, without padding.
+        }
+        checkPlacement(file, tensors, alignment, bytes.byteSize() - dataStart);
+        return new GgufHeader(metadata, tensors, dataStart);
+    }
+
+    private static long alignment(Path file, Map<String, Object> metadata) {
+        Object value = metadata.getOrDefault("general.alignment", (long) DEFAULT_ALIGNMENT);
+        if (!(value instanceof Long alignment) || alignment < 1 || alignment > 1 << 20 || Long.bitCount(alignment) != 1) {
+            throw new EngineException("GGUF-004", file + ": general.alignment is " + value + "; a power of two up to 1048576 is needed");
+        }
+        return alignment;
+    }
+
+    private static Map<String, GgufTensor> readTensors(Reader in, long numTensors) {
+        Map<String, GgufTensor> tensors = new LinkedHashMap<>();
+        for (long i = 0; i < numTensors; i++) {
+            String name = in.string(MAX_NAME_BYTES);
+            int dimensions = in.u32();
+            if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
+                throw in.badTensor(name, "it has " + Integer.toUnsignedString(dimensions) + " dimensions; 1 to " + MAX_DIMENSIONS + " are possible");
+            }
+            List<Long> shape = new ArrayList<>(dimensions);
+            long elements = 1;
+            for (int d = 0; d < dimensions; d++) {
+                long length = in.u64();
+                // Every factor and product stays below 2^56, so nothing overflows here or in bytes.
+                if (length < 1 || length > (1L << 56) / elements) {
+                    throw in.badTensor(name, "dimension " + d + " is " + Long.toUnsignedString(length));
+                }
+                elements *= length;
+                shape.addFirst(length);
+            }
+            int code = in.u32();
+            GgmlType type = GgmlType.of(code).orElseThrow(() -> in.badTensor(name, "its type code " + Integer.toUnsignedString(code)
+                    + " is not known to this version"));
+            if (shape.getLast() % type.blockElements() != 0) {
+                throw in.badTensor(name, "rows of " + shape.getLast() + " elements are no whole number of " + type + " blocks of "
+                        + type.blockElements());
+            }
+            // Divided first: no type has more than 8 bytes an element.
+            long byteSize = elements / type.blockElements() * type.blockBytes();
+            if (tensors.putIfAbsent(name, new GgufTensor(name, type, shape, in.u64(), byteSize)) != null) {
+                throw in.badTensor(name, "the name stands twice");
+            }
+        }
+        return tensors;
+    }
+
+    private static void checkPlacement(Path file, Map<String, GgufTensor> tensors, long alignment, long dataBytes) {
+        List<GgufTensor> byOffset = new ArrayList<>(tensors.values());
+        byOffset.sort(Comparator.comparingLong(GgufTensor::offset));
+        long end = 0;
+        String before = "";
+        for (GgufTensor tensor : byOffset) {
+            long offset = tensor.offset();
+            if (offset < 0 || offset % alignment != 0 || dataBytes < 0 || offset > dataBytes || tensor.byteSize() > dataBytes - offset) {
+                throw new EngineException("GGUF-006", file + ": tensor " + SafetensorsHeader.quote(tensor.name()) + " of " + tensor.byteSize()
+                        + " bytes at offset " + Long.toUnsignedString(offset) + " does not fit the " + Math.max(0, dataBytes)
+                        + " bytes of data (alignment " + alignment + "): the file is cut short or damaged; download it again");
+            }
+            if (offset < end) {
+                throw new EngineException("GGUF-006", file + ": tensors " + SafetensorsHeader.quote(before) + " and "
+                        + SafetensorsHeader.quote(tensor.name()) + " overlap; the file is damaged, download it again");
+            }
+            end = offset + tensor.byteSize();
+            before = tensor.name();
+        }
+    }
+
+    /** A bounds-checked cursor over the mapped file. */
+    private static final class Reader {
+        private final Path file;
+        private final MemorySegment bytes;
+        private long at;
+
+        Reader(Path file, MemorySegment bytes) {
+            this.file = file;
+            this.bytes = bytes;
+        }
+
+        private long take(long count) {
+            if (count < 0 || count > bytes.byteSize() - at) {
+                throw new EngineException("GGUF-003", file + ": the header needs " + Long.toUnsignedString(count) + " more bytes at " + at
+                        + " of " + bytes.byteSize() + "; the file is cut short or damaged, download it again");
+            }
+            long start = at;
+            at += count;
+            return start;
+        }
+
+        int u32() {
+            return bytes.get(U32, take(4));
+        }
+
+        long u64() {
+            return bytes.get(U64, take(8));
+        }
+
+        /** A number of things of at least {@code minBytes} each, which must therefore fit what is left of the file. */
+        long count(String what, int minBytes) {
+            long count = u64();
+            if (count < 0 || count > (bytes.byteSize() - at) / minBytes) {
+                throw new EngineException("GGUF-003", file + ": " + Long.toUnsignedString(count) + " " + what + " cannot stand in the "
+                        + (bytes.byteSize() - at) + " bytes left; the file is cut short or damaged, download it again");
+            }
+            return count;
+        }
+
+        String string(long maxBytes) {
+            long length = u64();
+            if (length < 0 || length > maxBytes) {
+                throw new EngineException("GGUF-003", file + ": a string of " + Long.toUnsignedString(length) + " bytes at " + (at - 8)
+                        + " exceeds the limit of " + maxBytes);
+            }
+            byte[] utf8 = bytes.asSlice(take(length), length).toArray(ValueLayout.JAVA_BYTE);
+            try {
+                return StandardCharsets.UTF_8.newDecoder().decode(java.nio.ByteBuffer.wrap(utf8)).toString();
+            } catch (CharacterCodingException e) {
+                throw new EngineException("GGUF-004", file + ": the string at " + (at - length) + " is not UTF-8", e);
+            }
+        }
+
+        Object scalar(int type, String key) {
+            return switch (type) {
+                case UINT8 -> (long) (bytes.get(ValueLayout.JAVA_BYTE, take(1)) & 0xff);
+                case INT8 -> (long) bytes.get(ValueLayout.JAVA_BYTE, take(1));
+                case UINT16 -> (long) (bytes.get(U16, take(2)) & 0xffff);
+                case INT16 -> (long) bytes.get(U16, take(2));
+                case UINT32 -> Integer.toUnsignedLong(u32());
+                case INT32 -> (long) u32();
+                case UINT64, INT64 -> u64();
+                case FLOAT32 -> (double) Float.intBitsToFloat(u32());
+                case FLOAT64 -> Double.longBitsToDouble(u64());
+                case BOOL -> bytes.get(ValueLayout.JAVA_BYTE, take(1)) != 0;
+                case STRING -> string(bytes.byteSize());
+                default -> throw new EngineException("GGUF-004", file + ": metadata key " + SafetensorsHeader.quote(key) + " has the value type "
+                        + Integer.toUnsignedString(type) + ", which the format does not know");
+            };
+        }
+
+        /** Arrays of arrays are allowed by the format but used by nobody; they are refused, which bounds the depth. */
+        GgufArray array(String key) {
+            int type = u32();
+            int elementBytes = switch (type) {
+                case UINT8, INT8, BOOL -> 1;
+                case UINT16, INT16 -> 2;
+                case UINT32, INT32, FLOAT32 -> 4;
+                case UINT64, INT64, FLOAT64, STRING -> 8;
+                default -> throw new EngineException("GGUF-004", file + ": metadata key " + SafetensorsHeader.quote(key)
+                        + " is an array of the element type " + Integer.toUnsignedString(type) + ", which is not read");
+            };
+            int count = Math.toIntExact(Math.min(count("elements of " + SafetensorsHeader.quote(key), elementBytes), Integer.MAX_VALUE));
+            if (type == STRING) {
+                String[] strings = new String[count];
+                for (int i = 0; i < count; i++) {
+                    strings[i] = string(MAX_NAME_BYTES);
+                }
+                return new GgufArray.Strings(strings);
+            }
+            if (type == FLOAT32 || type == FLOAT64) {
+                float[] floats = new float[count];
+                for (int i = 0; i < count; i++) {
+                    floats[i] = type == FLOAT32 ? Float.intBitsToFloat(u32()) : (float) Double.longBitsToDouble(u64());
+                }
+                return new GgufArray.Floats(floats);
+            }
+            long[] integers = new long[count];
+            for (int i = 0; i < count; i++) {
+                integers[i] = type == BOOL ? bytes.get(ValueLayout.JAVA_BYTE, take(1)) & 1 : (Long) scalar(type, key);
+            }
+            return new GgufArray.Integers(integers);
+        }
+
+        EngineException badTensor(String name, String why) {
+            return new EngineException("GGUF-005", file + ": tensor " + SafetensorsHeader.quote(name) + ": " + why);
+        }
+    }
+}
