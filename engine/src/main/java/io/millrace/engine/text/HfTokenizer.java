@@ -1,6 +1,7 @@
 package io.millrace.engine.text;
 
 import io.millrace.engine.EngineException;
+import io.millrace.engine.weights.GgufFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -39,7 +40,15 @@ public final class HfTokenizer implements Tokenizer {
             throw new EngineException("TOK-001", "there is no " + path
                     + "; download the model with its tokenizer.json (other formats can be converted with transformers' save_pretrained)");
         }
-        String json = read(path);
+        return parse(read(path), path);
+    }
+
+    /** The vocabulary of a GGUF file; errors {@code TOK-003}, {@code TOK-004}, {@code TOK-010}, {@code TOK-011}. */
+    public static HfTokenizer of(GgufFile gguf) {
+        return parse(GgufTokenizerJson.of(gguf.path(), gguf.metadata()), gguf.path());
+    }
+
+    private static HfTokenizer parse(String json, Path path) {
         TokenizerFile file;
         try {
             file = TokenizerFile.parse(json);
