@@ -7,10 +7,8 @@ import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.ModelFamily;
 import io.millrace.engine.model.WeightBinder;
 import io.millrace.engine.text.ChatTemplate;
-import io.millrace.engine.text.ChatTemplates;
-import io.millrace.engine.text.HfTokenizer;
 import io.millrace.engine.text.Tokenizer;
-import io.millrace.engine.weights.Checkpoint;
+import io.millrace.engine.weights.WeightSource;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.BatchLimits;
@@ -26,10 +24,10 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 
 /**
- * Loads a model folder. Everything that can be refused is refused here, before the first request, with a code and the remedy; the
+ * Loads a model folder or file. Everything that can be refused is refused here, before the first request, with a code and the remedy; the
  * cheap checks come first, so that a wrong flag is known before gigabytes are read.
  *
- * <p>Errors: those of {@link ModelConfig}, {@link Checkpoint}, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
+ * <p>Errors: those of {@link ModelConfig}, {@link WeightSource}'s formats, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
  * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory.
  */
 public final class ModelLoader {
@@ -46,17 +44,18 @@ public final class ModelLoader {
     record LoadedEngine(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
 
     /**
-     * Loads weights, tokenizer and chat template of {@code folder}; the caller closes the result.
+     * Loads weights, tokenizer and chat template of {@code path}, a folder in the Hugging Face layout or a {@code .gguf} file; the caller closes the result.
      *
      * @throws EngineException if anything about the model, the settings or the machine does not fit
      */
-    public static LoadedModel load(Path folder, EngineConfig settings) {
+    public static LoadedModel load(Path path, EngineConfig settings) {
+        ModelSource source = ModelSource.of(path);
         // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
-        FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(folder));
+        FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(source));
         Thread.ofPlatform().daemon().name("millrace-load-text").start(textTask);
         LoadedEngine loaded;
         try {
-            loaded = loadEngine(folder, settings);
+            loaded = loadEngine(source, settings);
         } catch (RuntimeException | Error e) {
             closeQuietly(textTask);
             throw e;
@@ -76,10 +75,10 @@ public final class ModelLoader {
 
     private record TextSide(Tokenizer tokenizer, Optional<ChatTemplate> template) {}
 
-    private static TextSide loadText(Path folder) {
-        Tokenizer tokenizer = HfTokenizer.load(folder);
+    private static TextSide loadText(ModelSource source) {
+        Tokenizer tokenizer = source.tokenizer();
         try {
-            return new TextSide(tokenizer, ChatTemplates.load(folder));
+            return new TextSide(tokenizer, source.chatTemplate());
         } catch (RuntimeException | Error e) {
             tokenizer.close();
             throw e;
@@ -110,10 +109,14 @@ public final class ModelLoader {
         }
     }
 
-    static LoadedEngine loadEngine(Path folder, EngineConfig settings) {
+    static LoadedEngine loadEngine(Path path, EngineConfig settings) {
+        return loadEngine(ModelSource.of(path), settings);
+    }
+
+    private static LoadedEngine loadEngine(ModelSource source, EngineConfig settings) {
         MachineMemory machine = MachineMemory.read();
-        ModelConfig config = ModelConfig.read(folder);
-        GenerationConfig generation = GenerationConfig.read(folder, config);
+        ModelConfig config = source.config();
+        GenerationConfig generation = source.generation(config);
         ModelFamily family = ModelFamilies.of(config);
         family.check(config);
         checkSettings(settings, config);
@@ -125,9 +128,8 @@ public final class ModelLoader {
         BatchLimits batch = new BatchLimits(batchedTokens, settings.maxNumSeqs(), Math.ceilDiv(maxModelLen, settings.blockSize()),
                 logitRows, logprobs);
         int threads = settings.threads() > 0 ? settings.threads() : Runtime.getRuntime().availableProcessors();
-        Path last = folder.toAbsolutePath().normalize().getFileName();
-        String name = last == null ? "model" : last.toString();
-        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+        String name = source.name();
+        try (WeightSource checkpoint = source.weights(config)) {
             double tables = 4.0 * config.rope().rotaryDim() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
             MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen);
@@ -203,14 +205,14 @@ public final class ModelLoader {
         };
     }
 
-    private static List<String> report(String name, ModelConfig config, Checkpoint checkpoint, WeightBinder weights, DecoderModel model,
+    private static List<String> report(String name, ModelConfig config, WeightSource checkpoint, WeightBinder weights, DecoderModel model,
             Backend backend, EngineLimits limits, MemoryPlan memory) {
         List<String> lines = new ArrayList<>();
         lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
                 config.architecture(), weights.numParameters(), model.weightType(), config.numLayers(), config.vocabSize(),
                 limits.maxModelLen()));
         Set<String> unused = weights.unbound();
-        lines.add("weights  " + checkpoint.numFiles() + " safetensors file(s), " + checkpoint.names().size() + " tensors"
+        lines.add("weights  " + checkpoint.description() + ", " + checkpoint.names().size() + " tensors"
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
         lines.add("backend  " + backend.description());

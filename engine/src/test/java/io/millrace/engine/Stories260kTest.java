@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -42,15 +43,44 @@ class Stories260kTest {
     @ParameterizedTest(name = "{0}")
     @MethodSource("backends")
     void tokensAndLogprobsEqualTheReference(String backend) {
-        Path folder = TestData.require(MODEL);
+        checkCases("fp32", TestData.require(MODEL), backend);
+    }
+
+    /** Property: the same for GGUF files, whose query and key rows are reordered and whose configuration is metadata. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("backends")
+    void ggufFilesEqualTheReference(String backend) {
+        for (String type : List.of("F32", "F16")) {
+            checkCases("gguf-" + type, TestData.require("models/stories260K/gguf/stories260K-" + type + ".gguf"), backend);
+        }
+    }
+
+    /** Property: a GGUF file brings its own tokenizer and end-of-sequence id. */
+    @Test
+    void ggufFileIsAWholeModel() {
+        Path file = TestData.require("models/stories260K/gguf/stories260K-F32.gguf");
+        JsonNode known = TestData.json(TestData.require("models/stories260K/expected/known_texts.json"));
+        try (LoadedModel model = ModelLoader.load(file, LIMITS)) {
+            String text = new TextGenerator(model.engine()).generate(model.tokenizer(), "", SamplingParams.greedy(199), piece -> {});
+            assertThat(known.get("greedy_full_text").textValue()).startsWith(text);
+            assertThat(text).hasSizeGreaterThan(400);
+            assertThat(model.name()).isEqualTo("stories260K-F32");
+            assertThat(model.engine().limits().eosTokenIds()).containsExactly(2);
+        }
+    }
+
+    private static void checkCases(String weights, Path path, String backend) {
         List<JsonNode> cases = TestData.jsonLines(TestData.require("models/stories260K/expected/greedy.jsonl"));
-        try (ModelEngine engine = ModelLoader.loadEngine(folder, LIMITS.withBackend(backend)).engine()) {
+        int checked = 0;
+        try (ModelEngine engine = ModelLoader.loadEngine(path, LIMITS.withBackend(backend).withKvCache("float32", 0)).engine()) {
             for (JsonNode expected : cases) {
-                if (expected.get("weights").textValue().equals("fp32")) {
+                if (expected.get("weights").textValue().equals(weights)) {
                     checkCase(engine, expected);
+                    checked++;
                 }
             }
         }
+        assertThat(checked).isEqualTo(8);
     }
 
     private static void checkCase(ModelEngine engine, JsonNode expected) {

@@ -13,6 +13,11 @@ import java.util.TreeSet;
  *                    that only one of the two files lists
  */
 public record GenerationConfig(int[] eosTokenIds, GenerationDefaults defaults) {
+    /** Without a file of its own: the configuration's ids, no sampling defaults. */
+    public static GenerationConfig of(ModelConfig config) {
+        return new GenerationConfig(inVocabulary(new TreeSet<>(config.eosTokenIds()), config), GenerationDefaults.none());
+    }
+
     public static GenerationConfig read(Path folder, ModelConfig config) {
         TreeSet<Integer> eos = new TreeSet<>(config.eosTokenIds());
         GenerationDefaults defaults = GenerationDefaults.none();
@@ -23,8 +28,11 @@ public record GenerationConfig(int[] eosTokenIds, GenerationDefaults defaults) {
             defaults = new GenerationDefaults(number(json, "temperature"), number(json, "top_p"),
                     number(json, "top_k").map(Float::intValue), number(json, "min_p"), number(json, "repetition_penalty"));
         }
-        eos.removeIf(id -> id < 0 || id >= config.vocabSize());
-        return new GenerationConfig(eos.stream().mapToInt(Integer::intValue).toArray(), defaults);
+        return new GenerationConfig(inVocabulary(eos, config), defaults);
+    }
+
+    private static int[] inVocabulary(TreeSet<Integer> ids, ModelConfig config) {
+        return ids.stream().filter(id -> id >= 0 && id < config.vocabSize()).mapToInt(Integer::intValue).toArray();
     }
 
     private static Optional<Float> number(ConfigJson json, String key) {

@@ -17,14 +17,14 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
 
     /** Stretching of the frequencies. */
     public sealed interface Scaling {
-        /** The frequency to use in place of {@code inverseFrequency}, in radians per position. */
-        double apply(double inverseFrequency);
+        /** The frequency to use in place of {@code inverseFrequency}, in radians per position, for the rotated pair {@code index}. */
+        double apply(double inverseFrequency, int index);
     }
 
     /** The frequencies as they are. */
     public record Unscaled() implements Scaling {
         @Override
-        public double apply(double inverseFrequency) {
+        public double apply(double inverseFrequency, int index) {
             return inverseFrequency;
         }
     }
@@ -32,7 +32,7 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
     /** Positional interpolation (arXiv 2306.15595): all positions divided by {@code factor}. */
     public record Linear(double factor) implements Scaling {
         @Override
-        public double apply(double inverseFrequency) {
+        public double apply(double inverseFrequency, int index) {
             return inverseFrequency / factor;
         }
     }
@@ -43,7 +43,7 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
      */
     public record Llama3(double factor, double lowFreqFactor, double highFreqFactor, double originalContext) implements Scaling {
         @Override
-        public double apply(double inverseFrequency) {
+        public double apply(double inverseFrequency, int index) {
             double wavelength = 2 * Math.PI / inverseFrequency;
             if (wavelength < originalContext / highFreqFactor) {
                 return inverseFrequency;
@@ -53,6 +53,14 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
             }
             double keep = (originalContext / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
             return (1 - keep) * inverseFrequency / factor + keep * inverseFrequency;
+        }
+    }
+
+    /** A factor for every pair: each frequency is divided by its own. */
+    public record Factors(double[] factors) implements Scaling {
+        @Override
+        public double apply(double inverseFrequency, int index) {
+            return inverseFrequency / factors[index];
         }
     }
 
@@ -115,7 +123,7 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
         IntStream elements = IntStream.range(0, half);
         // 128k positions take a good part of a second; small tables are done before a pool has started.
         (cos.length > PARALLEL_FROM ? elements.parallel() : elements).forEach(i -> {
-            double frequency = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim));
+            double frequency = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
             for (int position = 0; position < numPositions; position++) {
                 cos[position * half + i] = (float) Math.cos(position * frequency);
                 sin[position * half + i] = (float) Math.sin(position * frequency);

@@ -1,8 +1,8 @@
 package io.millrace.engine.model;
 
 import io.millrace.engine.EngineException;
-import io.millrace.engine.weights.Checkpoint;
-import io.millrace.engine.weights.TensorInfo;
+import io.millrace.engine.weights.StoredTensor;
+import io.millrace.engine.weights.WeightSource;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.Tensor;
@@ -23,12 +23,12 @@ import java.util.TreeSet;
  * {@code ST-008} an element type that is not read.
  */
 public final class WeightBinder {
-    private final Checkpoint checkpoint;
+    private final WeightSource source;
     private final Backend backend;
     private final Set<String> bound = new HashSet<>();
 
-    public WeightBinder(Checkpoint checkpoint, Backend backend) {
-        this.checkpoint = checkpoint;
+    public WeightBinder(WeightSource source, Backend backend) {
+        this.source = source;
         this.backend = backend;
     }
 
@@ -43,10 +43,10 @@ public final class WeightBinder {
     public Weight linear(String name, Part... parts) {
         WeightPart[] sources = new WeightPart[parts.length];
         for (int i = 0; i < parts.length; i++) {
-            TensorInfo tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
-            sources[i] = new WeightPart(tensor.name(), dtype(tensor), parts[i].rows(), parts[i].cols(), checkpoint.data(tensor));
+            StoredTensor tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
+            sources[i] = new WeightPart(tensor.name(), dtype(tensor), parts[i].rows(), parts[i].cols(), tensor.data());
             if (sources[i].dtype() != sources[0].dtype()) {
-                throw new EngineException("MODEL-012", checkpoint.folder() + ": " + sources[0].name() + " is " + sources[0].dtype() + " but "
+                throw new EngineException("MODEL-012", source.path() + ": " + sources[0].name() + " is " + sources[0].dtype() + " but "
                         + tensor.name() + " is " + sources[i].dtype() + "; they run as one matrix and must have one type. Convert the checkpoint"
                         + " to a single type");
             }
@@ -64,9 +64,9 @@ public final class WeightBinder {
         float[] values = new float[Math.toIntExact(parts.stream().mapToLong(Part::cols).sum())];
         int at = 0;
         for (Part part : parts) {
-            TensorInfo tensor = require(part.name(), part.cols());
+            StoredTensor tensor = require(part.name(), part.cols());
             DType dtype = dtype(tensor);
-            MemorySegment data = checkpoint.data(tensor);
+            MemorySegment data = tensor.data();
             for (int i = 0; i < part.cols(); i++) {
                 values[at++] = dtype.load(data, i);
             }
@@ -76,35 +76,35 @@ public final class WeightBinder {
 
     /** Elements of all tensors bound so far, each counted once. */
     public long numParameters() {
-        return bound.stream().map(name -> checkpoint.find(name).orElseThrow())
-                .mapToLong(tensor -> tensor.byteSize() * 8 / tensor.type().bits()).sum();
+        return bound.stream().map(name -> source.tensor(name).orElseThrow())
+                .mapToLong(tensor -> tensor.numElements()).sum();
     }
 
     /** Tensors of the checkpoint that nothing asked for, ascending. */
     public Set<String> unbound() {
-        Set<String> rest = new TreeSet<>(checkpoint.names());
+        Set<String> rest = new TreeSet<>(source.names());
         rest.removeAll(bound);
         return Collections.unmodifiableSet(rest);
     }
 
-    private TensorInfo require(String name, long... shape) {
-        TensorInfo tensor = checkpoint.find(name).orElseThrow(() -> missing(name, shape));
+    private StoredTensor require(String name, long... shape) {
+        StoredTensor tensor = source.tensor(name).orElseThrow(() -> missing(name, shape));
         if (!Arrays.equals(shape, tensor.shape().stream().mapToLong(Long::longValue).toArray())) {
-            throw new EngineException("MODEL-011", checkpoint.fileOf(name) + ": tensor '" + name + "' should have the shape "
+            throw new EngineException("MODEL-011", tensor.file() + ": tensor '" + name + "' should have the shape "
                     + Arrays.toString(shape) + " by config.json, has " + tensor.shape() + "; config and weights are of different models");
         }
         bound.add(name);
         return tensor;
     }
 
-    private DType dtype(TensorInfo tensor) {
-        return tensor.type().loadable().orElseThrow(() -> new EngineException("ST-008", checkpoint.fileOf(tensor.name()) + ": tensor '"
+    private DType dtype(StoredTensor tensor) {
+        return tensor.dtype().orElseThrow(() -> new EngineException("ST-008", tensor.file() + ": tensor '"
                 + tensor.name() + "' is of type " + tensor.type() + "; weights are read as F32, F16 or BF16. Convert the checkpoint"));
     }
 
     private EngineException missing(String name, long[] shape) {
-        return new EngineException("MODEL-010", checkpoint.folder() + " lacks the tensor '" + name + "'"
+        return new EngineException("MODEL-010", source.path() + " lacks the tensor '" + name + "'"
                 + " of shape " + Arrays.toString(shape) + " that config.json calls for; the checkpoint has "
-                + checkpoint.names().size() + " tensors in " + checkpoint.numFiles() + " file(s). Fetch the whole model");
+                + source.names().size() + " tensors in " + source.description() + ". Fetch the whole model");
     }
 }

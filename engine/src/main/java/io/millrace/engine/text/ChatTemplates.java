@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.millrace.engine.EngineException;
 import io.millrace.engine.text.jinja.JinjaException;
 import io.millrace.engine.text.jinja.JinjaTemplate;
+import io.millrace.engine.weights.GgufFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -56,6 +57,28 @@ public final class ChatTemplates {
         ChatTemplate withTools = compiled.getOrDefault(TOOL_USE, fallback);
         return Optional.of(fallback == withTools ? fallback : (messages, tools, addGenerationPrompt, extra) ->
                 (tools == null || tools.isEmpty() ? fallback : withTools).render(messages, tools, addGenerationPrompt, extra));
+    }
+
+    /** The template in a GGUF file's metadata ({@code tokenizer.chat_template}); errors as {@link #load}. */
+    public static Optional<ChatTemplate> of(GgufFile file) {
+        Optional<String> source = file.metadata().string("tokenizer.chat_template");
+        String[] tokens = file.metadata().strings("tokenizer.ggml.tokens").orElse(new String[0]);
+        Map<String, Object> specialTokens = new HashMap<>();
+        for (String name : List.of("bos", "eos", "unk", "pad")) {
+            String key = "tokenizer.ggml." + switch (name) {
+                case "unk" -> "unknown";
+                case "pad" -> "padding";
+                default -> name;
+            } + "_token_id";
+            file.metadata().integer(key).filter(id -> id >= 0 && id < tokens.length)
+                    .ifPresent(id -> specialTokens.put(name + "_token", tokens[id.intValue()]));
+        }
+        try {
+            return source.map(text -> compile(text, specialTokens));
+        } catch (ChatTemplateException e) {
+            throw new EngineException("TPL-002", "the chat template in " + file.path() + " does not compile: " + e.getMessage()
+                    + "; mend it or give another one", e);
+        }
     }
 
     /**

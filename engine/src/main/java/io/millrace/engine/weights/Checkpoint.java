@@ -25,7 +25,7 @@ import java.util.stream.Stream;
  * <p>Errors: those of {@link SafetensorsFile}; {@code ST-010} broken index, {@code ST-011} missing shard, {@code ST-012} tensor listed
  * but absent, {@code ST-013} unsafe shard name, {@code ST-014} weights in a format that is not read, {@code ST-015} no weights.
  */
-public final class Checkpoint implements AutoCloseable {
+public final class Checkpoint implements WeightSource {
     private static final String SINGLE = "model.safetensors";
     private static final String INDEX = "model.safetensors.index.json";
     private static final long MAX_INDEX_BYTES = 100_000_000;
@@ -59,12 +59,24 @@ public final class Checkpoint implements AutoCloseable {
         throw noWeights(folder);
     }
 
-    public Path folder() {
+    @Override
+    public Path path() {
         return folder;
     }
 
+    @Override
+    public String description() {
+        return files.size() + " safetensors file(s)";
+    }
+
+    @Override
     public Set<String> names() {
         return java.util.Collections.unmodifiableSet(fileOfTensor.keySet());
+    }
+
+    @Override
+    public Optional<StoredTensor> tensor(String name) {
+        return find(name).map(info -> new StoredTensor(name, fileOf(name), info.type().name(), info.type().loadable(), info.shape(), data(info)));
     }
 
     /** The tensor of this name; empty if the checkpoint has none. */
@@ -83,17 +95,13 @@ public final class Checkpoint implements AutoCloseable {
         return fileOfTensor.get(name).path();
     }
 
-    /** Bytes of all tensors. */
+    @Override
     public long byteSize() {
         long sum = 0;
         for (Map.Entry<String, SafetensorsFile> entry : fileOfTensor.entrySet()) {
             sum += entry.getValue().tensors().get(entry.getKey()).byteSize();
         }
         return sum;
-    }
-
-    public int numFiles() {
-        return files.size();
     }
 
     @Override

@@ -39,12 +39,12 @@ class RopeConfigTest {
     @Test
     void llama3Bands() {
         RopeConfig.Llama3 scaling = new RopeConfig.Llama3(8, 1, 4, 8192);
-        assertThat(scaling.apply(1)).isEqualTo(1);
-        assertThat(scaling.apply(1e-5)).isEqualTo(1e-5 / 8);
+        assertThat(scaling.apply(1, 0)).isEqualTo(1);
+        assertThat(scaling.apply(1e-5, 0)).isEqualTo(1e-5 / 8);
         double high = 2 * Math.PI / (8192.0 / 4);
         double low = 2 * Math.PI / 8192.0;
-        assertThat(scaling.apply(high * 0.999999)).isCloseTo(high, within(high * 1e-5));
-        assertThat(scaling.apply(low * 1.000001)).isCloseTo(low / 8, within(low * 1e-5));
+        assertThat(scaling.apply(high * 0.999999, 0)).isCloseTo(high, within(high * 1e-5));
+        assertThat(scaling.apply(low * 1.000001, 0)).isCloseTo(low / 8, within(low * 1e-5));
     }
 
     /** Property: position p, element i holds cos and sin of p * theta^(-2i/dim) / factor, also where the table is made in parallel. */

@@ -1,0 +1,119 @@
+package io.millrace.engine.weights;
+
+import io.millrace.engine.EngineException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The tensors of a GGUF file under their Hugging Face names ({@code blk.3.attn_q.weight} is
+ * {@code model.layers.3.self_attn.q_proj.weight}).
+ *
+ * <p>Files of the llama architecture hold query and key rows reordered for rotary embedding in adjacent pairs; they are put back into the
+ * halves order here, a copy of these two matrices that lives until {@link #close}:
+ * <pre>
+ *   file row  head * headDim + 2 * i + half   is   row  head * headDim + half * headDim / 2 + i
+ * </pre>
+ */
+public final class GgufWeights implements WeightSource {
+    private static final Pattern BLOCK = Pattern.compile("blk\\.(\\d{1,6})\\.([a-z_]+)\\.(weight|bias)");
+    private static final Map<String, String> BLOCK_NAMES = Map.of("attn_norm", "input_layernorm", "attn_q", "self_attn.q_proj", "attn_k",
+            "self_attn.k_proj", "attn_v", "self_attn.v_proj", "attn_output", "self_attn.o_proj", "ffn_norm", "post_attention_layernorm",
+            "ffn_gate", "mlp.gate_proj", "ffn_up", "mlp.up_proj", "ffn_down", "mlp.down_proj");
+    private static final Map<String, String> TOP_NAMES = Map.of("token_embd.weight", "model.embed_tokens.weight", "output_norm.weight",
+            "model.norm.weight", "output.weight", "lm_head.weight");
+
+    private final GgufFile file;
+    private final Arena copies = Arena.ofShared();
+    private final boolean pairedRows;
+    private final int numHeads;
+    private final int numKvHeads;
+    private final Map<String, GgufTensor> tensors = new LinkedHashMap<>();
+
+    /**
+     * @param file       closed with this
+     * @param pairedRows whether query and key rows are in the order of adjacent pairs
+     */
+    public GgufWeights(GgufFile file, boolean pairedRows, int numHeads, int numKvHeads) {
+        this.file = file;
+        this.pairedRows = pairedRows;
+        this.numHeads = numHeads;
+        this.numKvHeads = numKvHeads;
+        file.tensors().forEach((name, tensor) -> tensors.put(huggingFaceName(name), tensor));
+    }
+
+    static String huggingFaceName(String name) {
+        Matcher block = BLOCK.matcher(name);
+        if (block.matches() && BLOCK_NAMES.containsKey(block.group(2))) {
+            return "model.layers." + block.group(1) + "." + BLOCK_NAMES.get(block.group(2)) + "." + block.group(3);
+        }
+        return TOP_NAMES.getOrDefault(name, name);
+    }
+
+    @Override
+    public Path path() {
+        return file.path();
+    }
+
+    @Override
+    public String description() {
+        return "GGUF file";
+    }
+
+    @Override
+    public Set<String> names() {
+        return Collections.unmodifiableSet(tensors.keySet());
+    }
+
+    @Override
+    public Optional<StoredTensor> tensor(String name) {
+        GgufTensor tensor = tensors.get(name);
+        if (tensor == null) {
+            return Optional.empty();
+        }
+        MemorySegment data = file.data(tensor);
+        if (pairedRows && tensor.name().matches("blk\\.\\d+\\.attn_[qk]\\.(weight|bias)")) {
+            data = inHalves(tensor, data, tensor.name().contains("attn_q") ? numHeads : numKvHeads);
+        }
+        return Optional.of(new StoredTensor(name, file.path(), tensor.type().name(), tensor.type().plain(), tensor.shape(), data));
+    }
+
+    private MemorySegment inHalves(GgufTensor tensor, MemorySegment source, int heads) {
+        long rows = tensor.shape().getFirst();
+        if (rows % (2L * heads) != 0) {
+            throw new EngineException("GGUF-005", file.path() + ": tensor '" + tensor.name() + "' has " + rows + " rows, which is no whole number"
+                    + " of pairs for each of " + heads + " heads; the file is damaged");
+        }
+        long rowBytes = source.byteSize() / rows;
+        long half = rows / heads / 2;
+        MemorySegment copy = copies.allocate(source.byteSize(), 64);
+        for (long head = 0; head < heads; head++) {
+            for (long i = 0; i < 2 * half; i++) {
+                long from = head * 2 * half + i;
+                long to = head * 2 * half + i % 2 * half + i / 2;
+                MemorySegment.copy(source, from * rowBytes, copy, to * rowBytes, rowBytes);
+            }
+        }
+        return copy;
+    }
+
+    @Override
+    public long byteSize() {
+        return tensors.values().stream().mapToLong(GgufTensor::byteSize).sum();
+    }
+
+    @Override
+    public void close() {
+        if (copies.scope().isAlive()) {
+            copies.close();
+        }
+        file.close();
+    }
+}

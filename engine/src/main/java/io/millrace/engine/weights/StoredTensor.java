@@ -1,0 +1,21 @@
+package io.millrace.engine.weights;
+
+import io.millrace.kernels.DType;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A tensor as it lies in its file.
+ *
+ * @param type  the file's own name of the element type
+ * @param dtype the type in which kernels take it; empty if they do not
+ * @param shape outermost dimension first
+ * @param data  row-major, of any alignment; borrowed until the source is closed
+ */
+public record StoredTensor(String name, Path file, String type, Optional<DType> dtype, List<Long> shape, MemorySegment data) {
+    public long numElements() {
+        return shape.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
+    }
+}
