@@ -61,7 +61,7 @@ final class ServeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
-        config.modelFolder();
+        config.modelPath();
         checkAddress(config);
         AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
         Generation generation = Generation.open(config, model -> {

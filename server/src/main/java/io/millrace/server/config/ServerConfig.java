@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * The whole configuration of a process that loads a model, validated once by {@link ConfigReader}. What each component means is said
@@ -51,11 +52,11 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     }
 
     /**
-     * The folder to load.
+     * The folder or GGUF file to load.
      *
-     * @throws ConfigException if it is none, saying what was looked for
+     * @throws ConfigException if it is neither, saying what was looked for
      */
-    public Path modelFolder() {
+    public Path modelPath() {
         if (model.isEmpty()) {
             String bundled = System.getProperty("millrace.demo-model");
             if (bundled == null || !Files.isDirectory(Path.of(bundled))) {
@@ -65,19 +66,23 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
             return Path.of(bundled);
         }
         Path path = Path.of(model);
-        if (Files.isDirectory(path)) {
+        if (Files.isDirectory(path) || Files.isRegularFile(path) && isGguf(path)) {
             return path.toAbsolutePath().normalize();
         }
         if (Files.exists(path)) {
-            throw new ConfigException(List.of("CLI-006: --model '" + model + "' is a file; give the folder with config.json, *.safetensors "
-                    + "and tokenizer.json (GGUF files are not supported yet)"));
+            throw new ConfigException(List.of("CLI-006: --model '" + model + "' is a file, but not one that ends in .gguf; give the folder with "
+                    + "config.json, *.safetensors and tokenizer.json, or a GGUF file"));
         }
         boolean hubName = model.matches("[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*");
         throw new ConfigException(List.of("CLI-006: --model '" + model + "' does not exist; looked for the folder "
                 + path.toAbsolutePath().normalize() + (hubName
                         ? ". If this is a name on the hub: downloads are not supported yet, fetch it first with 'hf download " + model
                                 + " --local-dir FOLDER' and give --model FOLDER"
-                        : "; give the folder with config.json, *.safetensors and tokenizer.json")));
+                        : "; give the folder with config.json, *.safetensors and tokenizer.json, or a GGUF file")));
+    }
+
+    private static boolean isGguf(Path path) {
+        return path.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".gguf");
     }
 
     /** Names the API answers to; the first is reported. */

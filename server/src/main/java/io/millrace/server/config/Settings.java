@@ -10,11 +10,11 @@ import java.util.Optional;
 public final class Settings {
     private static final int MANY = Integer.MAX_VALUE / 4;
 
-    public static final Setting<String> MODEL = new Setting<>("model", List.of(), Group.MODEL, Kind.VALUE, "FOLDER", "", false,
+    public static final Setting<String> MODEL = new Setting<>("model", List.of(), Group.MODEL, Kind.VALUE, "PATH", "", false,
             texts -> texts.isEmpty() ? "" : Values.text().parse(texts),
-            "folder with config.json, safetensors and tokenizer.json; without it the bundled demonstration model");
+            "folder with config.json, safetensors and tokenizer.json, or a .gguf file; without it the bundled demonstration model");
     public static final Setting<List<String>> SERVED_MODEL_NAME = new Setting<>("served-model-name", List.of(), Group.SERVER, Kind.VALUE,
-            "NAME", "", true, Values.list(), "name the API answers to (repeatable, the first is reported); default: the folder's name");
+            "NAME", "", true, Values.list(), "name the API answers to (repeatable, the first is reported); default: the folder's or file's name");
     public static final Setting<Integer> MAX_MODEL_LEN = count("max-model-len", Group.MODEL, "auto", 1,
             "longest sequence, prompt and answer together, in tokens; auto: the model's own");
     public static final Setting<String> GENERATION_CONFIG = new Setting<>("generation-config", List.of(), Group.MODEL, Kind.VALUE, "auto|vllm",

@@ -35,7 +35,7 @@ public final class Generation implements AutoCloseable {
 
     /** @param listener made from the loaded model, whose limits it may want to know */
     public static Generation open(ServerConfig config, Function<LoadedModel, SchedulerListener> listener) {
-        LoadedModel model = ModelLoader.load(config.modelFolder(), config.engineConfig());
+        LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig());
         try {
             return new Generation(model, config.schedulerConfig(model.engine().limits()), listener.apply(model));
         } catch (RuntimeException | Error e) {

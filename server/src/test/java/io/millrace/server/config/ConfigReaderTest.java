@@ -109,13 +109,15 @@ class ConfigReaderTest {
 
     /** Property: a missing model says what was looked for, and a hub name gets the remedy. */
     @Test
-    void modelFolder() throws IOException {
-        assertThatThrownBy(() -> ConfigReader.read(flags("model", "no/where/here"), Map.of(), null).modelFolder()).hasMessageContaining("CLI-006");
-        assertThatThrownBy(() -> ConfigReader.read(flags("model", "meta-llama/Llama-3.2-1B"), Map.of(), null).modelFolder())
+    void modelPath() throws IOException {
+        assertThatThrownBy(() -> ConfigReader.read(flags("model", "no/where/here"), Map.of(), null).modelPath()).hasMessageContaining("CLI-006");
+        assertThatThrownBy(() -> ConfigReader.read(flags("model", "meta-llama/Llama-3.2-1B"), Map.of(), null).modelPath())
                 .hasMessageContaining("hf download meta-llama/Llama-3.2-1B");
-        Path file = Files.createFile(folder.resolve("model.gguf"));
-        assertThatThrownBy(() -> ConfigReader.read(flags("model", file.toString()), Map.of(), null).modelFolder()).hasMessageContaining("is a file");
-        assertThat(ConfigReader.read(flags("model", folder.toString()), Map.of(), null).modelFolder()).isEqualTo(folder);
+        Path file = Files.createFile(folder.resolve("model.bin"));
+        assertThatThrownBy(() -> ConfigReader.read(flags("model", file.toString()), Map.of(), null).modelPath()).hasMessageContaining("is a file");
+        Path gguf = Files.createFile(folder.resolve("model.GGUF"));
+        assertThat(ConfigReader.read(flags("model", gguf.toString()), Map.of(), null).modelPath()).isEqualTo(gguf);
+        assertThat(ConfigReader.read(flags("model", folder.toString()), Map.of(), null).modelPath()).isEqualTo(folder);
     }
 
     /** Property: each key, alias and variable names one setting, and each default is a value its own parser accepts. */
