@@ -81,7 +81,7 @@ final class Admission {
     /** Takes {@code count} places or throws {@link RejectedException} and takes none. */
     void reserve(int count) {
         if (count > capacity) {
-            throw new RejectedException(RejectedException.Kind.QUEUE_FULL, "SCH-012: " + count
+            throw new RejectedException(RejectedException.Kind.TOO_MANY, "SCH-012: " + count
                     + " requests at once never fit: running places and queue together hold " + capacity + "; send fewer at once", 0);
         }
         while (true) {

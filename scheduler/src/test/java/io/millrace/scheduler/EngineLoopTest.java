@@ -133,7 +133,10 @@ class EngineLoopTest {
                 }
             }
             assertThatThrownBy(() -> loop.submitAll(java.util.Collections.nCopies(13, request(1, 5, refused))))
-                    .isInstanceOfSatisfying(RejectedException.class, e -> assertThat(e.retryAfterSeconds()).isZero());
+                    .isInstanceOfSatisfying(RejectedException.class, e -> {
+                        assertThat(e.retryAfterSeconds()).isZero();
+                        assertThat(e.kind()).isEqualTo(RejectedException.Kind.TOO_MANY);
+                    });
         }
     }
 

@@ -1,5 +1,6 @@
 package io.millrace.server.http;
 
+import io.helidon.common.buffers.DataReader;
 import io.helidon.http.HeaderName;
 import io.helidon.http.HeaderNames;
 import io.helidon.http.HeaderValues;
@@ -14,6 +15,7 @@ import io.millrace.server.openai.JsonBuffer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 
 /** One request and its answer, as the routes see them. */
 final class Exchange {
@@ -51,8 +53,8 @@ final class Exchange {
         return request.headers().contains(name) ? java.util.Optional.of(request.headers().get(name).get()) : java.util.Optional.empty();
     }
 
-    /** Refuses bodies that say they are something else than JSON; no content type at all is taken as JSON. */
-    byte[] jsonBody(long maxBytes) {
+    /** The whole body, counted into {@code held} as it comes. Refuses bodies that say they are something else than JSON; no content type at all is taken as JSON. */
+    byte[] jsonBody(long maxBytes, Intake.Body held) {
         String type = header(HeaderNames.CONTENT_TYPE).orElse(JSON);
         int end = type.indexOf(';');
         String media = (end < 0 ? type : type.substring(0, end)).trim();
@@ -73,14 +75,18 @@ final class Exchange {
                 if (body.size() + (long) n > maxBytes) {
                     throw tooLarge(maxBytes);
                 }
+                held.add(n);
                 body.write(chunk, 0, n);
             }
             return body.toByteArray();
+        } catch (ApiException e) {
+            response.header(HeaderValues.CONNECTION_CLOSE); // the rest is not read
+            throw e;
         } catch (RequestException e) {
             response.header(HeaderValues.CONNECTION_CLOSE); // where the next request would begin is unknown
             throw e.status().code() == 413 ? tooLarge(maxBytes)
                     : ApiException.badRequest("bad_http_request", null, "The request body could not be read: " + e.getMessage());
-        } catch (IOException e) {
+        } catch (IOException | UncheckedIOException | DataReader.InsufficientDataAvailableException e) {
             throw new CloseConnectionException("the request body ended early", e);
         }
     }
@@ -106,17 +112,26 @@ final class Exchange {
     }
 
     void sendJson(JsonBuffer body) {
-        send(200, JSON, body.toByteArray());
+        start(200, JSON);
+        if (request.prologue().method().equals(Method.HEAD)) {
+            response.send();
+        } else {
+            response.send(body.array(), 0, body.size());
+        }
     }
 
     void send(int status, String contentType, byte[] body) {
-        response.status(Status.create(status));
-        response.header(HeaderNames.CONTENT_TYPE, contentType);
+        start(status, contentType);
         if (request.prologue().method().equals(Method.HEAD)) {
             response.send();
         } else {
             response.send(body);
         }
+    }
+
+    private void start(int status, String contentType) {
+        response.status(Status.create(status));
+        response.header(HeaderNames.CONTENT_TYPE, contentType);
     }
 
     void sendError(ApiException error) {

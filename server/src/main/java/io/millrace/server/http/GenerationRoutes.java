@@ -4,6 +4,7 @@ import io.helidon.webserver.CloseConnectionException;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.scheduler.GenerationService;
+import io.millrace.server.openai.AnswerMemory;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.Fields;
 import io.millrace.server.openai.GenerateRequest;
@@ -21,6 +22,9 @@ final class GenerationRoutes {
     private final EngineLimits limits;
     private final Tokenizer tokenizer;
     private final RequestParser parser;
+    private final long maxBodyBytes;
+    private final Intake intake;
+    private final AnswerMemory memory;
 
     GenerationRoutes(HttpServerConfig config, GenerationService service, Tokenizer tokenizer, RequestParser parser) {
         this.config = config;
@@ -28,6 +32,9 @@ final class GenerationRoutes {
         this.limits = service.limits();
         this.tokenizer = tokenizer;
         this.parser = parser;
+        this.maxBodyBytes = config.maxBodyBytesFor(limits.maxModelLen());
+        this.intake = new Intake(Math.max(config.maxHeldBodyBytes(), maxBodyBytes), maxBodyBytes, Runtime.getRuntime().maxMemory());
+        this.memory = new AnswerMemory(config.answerMemoryBytes());
     }
 
     void completions(Exchange exchange) {
@@ -39,16 +46,19 @@ final class GenerationRoutes {
     }
 
     void tokenize(Exchange exchange) {
-        Fields fields = Fields.parse(exchange.jsonBody(config.maxBodyBytes()));
-        boolean withStrings = fields.flag("return_token_strs", false);
-        int[] ids = parser.tokenize(fields);
+        record Request(int[] ids, boolean withStrings) {}
+        Request request = read(exchange, body -> {
+            Fields fields = Fields.parse(body);
+            return new Request(parser.tokenize(fields), fields.flag("return_token_strs", false));
+        });
+        int[] ids = request.ids;
         JsonBuffer json = new JsonBuffer(64 + 6 * ids.length).raw("{\"count\":").number(ids.length)
                 .raw(",\"max_model_len\":").number(limits.maxModelLen()).raw(",\"tokens\":[");
         for (int i = 0; i < ids.length; i++) {
             json.raw(i == 0 ? "" : ",").number(ids[i]);
         }
         json.raw("]");
-        if (withStrings) {
+        if (request.withStrings) {
             json.raw(",\"token_strs\":[");
             for (int i = 0; i < ids.length; i++) {
                 json.raw(i == 0 ? "" : ",").string(tokenizer.piece(ids[i]));
@@ -59,12 +69,24 @@ final class GenerationRoutes {
     }
 
     void detokenize(Exchange exchange) {
-        String text = parser.detokenize(Fields.parse(exchange.jsonBody(config.maxBodyBytes())));
+        String text = read(exchange, body -> parser.detokenize(Fields.parse(body)));
         exchange.sendJson(new JsonBuffer(64 + text.length()).raw("{\"prompt\":").string(text).raw("}"));
     }
 
     private void answer(Exchange exchange, Function<byte[], GenerateRequest> parse) {
-        GenerateRequest request = parse.apply(exchange.jsonBody(config.maxBodyBytes()));
+        GenerateRequest request = read(exchange, parse);
+        try (AnswerMemory.Reservation _ = memory.reserve(request)) {
+            answer(exchange, request);
+        }
+    }
+
+    private <T> T read(Exchange exchange, Function<byte[], T> parse) {
+        try (Intake.Body held = intake.open()) {
+            return held.parse(exchange.jsonBody(maxBodyBytes, held), parse);
+        }
+    }
+
+    private void answer(Exchange exchange, GenerateRequest request) {
         Generation generation = Generation.submit(request, service, limits, tokenizer);
         ClientConnection client = ClientConnection.current();
         client.watch(generation::clientGone);
@@ -87,10 +109,12 @@ final class GenerationRoutes {
     private void stream(Exchange exchange, Generation generation) {
         StreamAnswer answer = new StreamAnswer(generation, tokenizer);
         SseWriter out = null;
+        long pingNanos = config.pingInterval().toNanos();
+        long lastWrite = System.nanoTime();
         while (!answer.isComplete()) {
             JsonBuffer events;
             try {
-                events = answer.next(config.pingInterval().toNanos());
+                events = answer.next(Math.max(0, lastWrite + pingNanos - System.nanoTime()));
             } catch (ApiException e) {
                 if (out == null) {
                     throw e;
@@ -99,6 +123,10 @@ final class GenerationRoutes {
                 return;
             }
             failIfGone(generation);
+            // News need not be anything to show: text may be held back for a stop string or an incomplete character.
+            if (events.isEmpty() && System.nanoTime() - lastWrite < pingNanos) {
+                continue;
+            }
             if (out == null) {
                 out = SseWriter.open(exchange.response());
             }
@@ -107,6 +135,7 @@ final class GenerationRoutes {
             } else {
                 out.ping();
             }
+            lastWrite = System.nanoTime();
         }
     }
 

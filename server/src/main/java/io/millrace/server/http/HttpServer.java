@@ -32,6 +32,7 @@ public final class HttpServer implements AutoCloseable {
 
     /** Binds and answers from the moment this returns. */
     public static HttpServer start(HttpServerConfig config, LoadedModel model, GenerationService service, MetricsSource metrics) {
+        long maxBodyBytes = config.maxBodyBytesFor(service.limits().maxModelLen());
         Routes routes = new Routes(new ApiKeys(config.apiKeys()));
         ServerInfo info = new ServerInfo(config, model, service, routes);
         routes.get("/", info::index)
@@ -57,13 +58,13 @@ public final class HttpServer implements AutoCloseable {
                 .addConnectionSelector(new WatchedHttp1(Http1ConnectionSelector.builder()
                         .config(Http1Config.builder().validateRequestHeaders(true).build()).build()))
                 .maxTcpConnections(config.maxConnections())
-                .maxPayloadSize(config.maxBodyBytes())
+                .maxPayloadSize(maxBodyBytes)
                 .idleConnectionTimeout(config.idleTimeout())
                 // Requests are drained by the service before this server stops; what is left then has been ended already.
                 .shutdownGracePeriod(java.time.Duration.ofSeconds(2))
                 .connectionOptions(options -> options.tcpNoDelay(true).socketKeepAlive(true))
                 .writeBufferSize(16 * 1024)
-                .directHandlers(refusals(config))
+                .directHandlers(refusals(maxBodyBytes))
                 .routing(routing -> routing
                         .addFilter((chain, request, response) -> {
                             chain.proceed();
@@ -92,11 +93,11 @@ public final class HttpServer implements AutoCloseable {
     }
 
     /** Requests refused before routing (broken HTTP, oversized bodies) get the same error body as all others. */
-    private static DirectHandlers refusals(HttpServerConfig config) {
+    private static DirectHandlers refusals(long maxBodyBytes) {
         DirectHandlers.Builder builder = DirectHandlers.builder();
         for (DirectHandler.EventType type : DirectHandler.EventType.values()) {
             builder.addHandler(type, (request, event, status, headers, message) -> {
-                ApiException error = status.code() == 413 ? Exchange.tooLarge(config.maxBodyBytes())
+                ApiException error = status.code() == 413 ? Exchange.tooLarge(maxBodyBytes)
                         : new ApiException(status.code(), status.code() < 500 ? "invalid_request_error" : "server_error",
                                 status.code() < 500 ? "bad_http_request" : "internal_error", null,
                                 status.code() < 500 ? "The HTTP request was refused: " + message : "The server failed to answer.", 0);

@@ -1,5 +1,6 @@
 package io.millrace.server.http;
 
+import io.millrace.server.openai.AnswerMemory;
 import java.time.Duration;
 import java.util.List;
 
@@ -10,7 +11,9 @@ import java.util.List;
  * @param port                      0 = any free port
  * @param servedModelNames          names clients may use; the first is the one reported; empty = the model's own name
  * @param apiKeys                   accepted bearer keys; empty = no authentication
- * @param maxBodyBytes              larger request bodies are refused with 413
+ * @param maxBodyBytes              larger request bodies are refused with 413; 0 = what the model's context may need
+ * @param maxHeldBodyBytes          of request bodies held at once, beyond which further ones are refused with 503
+ * @param answerMemoryBytes         that log-probabilities and echoed prompts of all answers may need together
  * @param maxConnections            open connections at most
  * @param maxChoices                prompts x n of one request at most
  * @param generationConfigFromModel whether the model's own sampling defaults apply
@@ -21,7 +24,7 @@ import java.util.List;
  * @param idleTimeout               connections without a request for so long are closed
  */
 public record HttpServerConfig(String host, int port, List<String> servedModelNames, List<String> apiKeys, long maxBodyBytes,
-        int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
+        long maxHeldBodyBytes, long answerMemoryBytes, int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
         Duration pingInterval, Duration stallLimit, Duration idleTimeout) {
 
     public HttpServerConfig {
@@ -29,7 +32,12 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         apiKeys = List.copyOf(apiKeys);
     }
 
-    /** All interfaces, port 8000, no keys, 32 MiB bodies. */
+    /** Room for the context as text or as ids in JSON, and for fields beside it. */
+    long maxBodyBytesFor(int maxModelLen) {
+        return maxBodyBytes > 0 ? maxBodyBytes : Math.min((1L << 20) + 64L * maxModelLen, 32L << 20);
+    }
+
+    /** This machine only, port 8000, no keys. */
     public static Builder builder() {
         return new Builder();
     }
@@ -40,11 +48,13 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
 
     /** Mutable; starts from the defaults. */
     public static final class Builder {
-        private String host = "0.0.0.0";
+        private String host = "127.0.0.1";
         private int port = 8000;
         private List<String> servedModelNames = List.of();
         private List<String> apiKeys = List.of();
-        private long maxBodyBytes = 32L << 20;
+        private long maxBodyBytes;
+        private long maxHeldBodyBytes = Runtime.getRuntime().maxMemory() / 16;
+        private long answerMemoryBytes = AnswerMemory.defaultLimitBytes();
         private int maxConnections = 8192;
         private int maxChoices = 1024;
         private boolean generationConfigFromModel = true;
@@ -78,6 +88,16 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
 
         public Builder maxBodyBytes(long value) {
             maxBodyBytes = value;
+            return this;
+        }
+
+        public Builder maxHeldBodyBytes(long value) {
+            maxHeldBodyBytes = value;
+            return this;
+        }
+
+        public Builder answerMemoryBytes(long value) {
+            answerMemoryBytes = value;
             return this;
         }
 
@@ -122,8 +142,8 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         }
 
         public HttpServerConfig build() {
-            return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxConnections, maxChoices,
-                    generationConfigFromModel, version, shutdownTimeout, pingInterval, stallLimit, idleTimeout);
+            return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxHeldBodyBytes, answerMemoryBytes,
+                    maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, stallLimit, idleTimeout);
         }
     }
 }

@@ -3,7 +3,6 @@ package io.millrace.server.openai;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.millrace.engine.text.ChatTemplate;
 import io.millrace.engine.text.ChatTemplateException;
-import io.millrace.engine.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -12,11 +11,11 @@ import java.util.Optional;
 
 /** Messages to prompts: checks them, brings them into the form that chat templates are written for, renders and tokenizes. */
 final class ChatPrompts {
-    private final Tokenizer tokenizer;
+    private final PromptEncoder encoder;
     private final Optional<ChatTemplate> template;
 
-    ChatPrompts(Tokenizer tokenizer, Optional<ChatTemplate> template) {
-        this.tokenizer = tokenizer;
+    ChatPrompts(PromptEncoder encoder, Optional<ChatTemplate> template) {
+        this.encoder = encoder;
         this.template = template;
     }
 
@@ -40,7 +39,7 @@ final class ChatPrompts {
         if (continueFinal) {
             text = openFinalMessage(text, messages.getLast());
         }
-        int[] ids = tokenizer.encode(text, fields.flag("add_special_tokens", false));
+        int[] ids = encoder.encode(text, fields.flag("add_special_tokens", false), "messages");
         if (ids.length == 0) {
             throw ApiException.badRequest("messages", "The messages render to an empty prompt with this model's chat template.");
         }

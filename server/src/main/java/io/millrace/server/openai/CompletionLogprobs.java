@@ -59,7 +59,7 @@ final class CompletionLogprobs implements Logprobs {
         offsets.raw(separator).number(offset);
         values.raw(separator);
         tops.raw(separator);
-        offset += text.length();
+        offset += text.codePointCount(0, text.length()); // what a client in any language can count
     }
 
     private void openTop() {

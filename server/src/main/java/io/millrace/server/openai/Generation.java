@@ -24,7 +24,7 @@ public final class Generation {
         this.signal = signal;
     }
 
-    /** @throws ApiException 429, 503 or 400 if the request is not admitted */
+    /** @throws ApiException 429 or 503 (with Retry-After) or 400 if the request is not admitted */
     public static Generation submit(GenerateRequest request, GenerationService service, EngineLimits limits, Tokenizer tokenizer) {
         Signal signal = new Signal(Thread.currentThread());
         Sampling sampling = request.sampling();
@@ -32,10 +32,10 @@ public final class Generation {
         List<GenerationRequest> submissions = new ArrayList<>(request.numChoices());
         for (int p = 0; p < request.prompts().size(); p++) {
             Prompt prompt = request.prompts().get(p);
+            int numPromptLogprobs = request.numPromptLogprobs();
+            PromptScores scores = numPromptLogprobs < 0 ? null : new PromptScores(prompt.ids().length, numPromptLogprobs);
             for (int sample = 0; sample < sampling.n(); sample++) {
-                int numPromptLogprobs = request.numPromptLogprobs();
-                TokenQueue queue = new TokenQueue(signal, request.numLogprobs(),
-                        numPromptLogprobs < 0 ? null : new PromptScores(prompt.ids().length, numPromptLogprobs));
+                TokenQueue queue = new TokenQueue(signal, request.numLogprobs(), scores);
                 choices.add(new Choice(choices.size(), prompt, queue, tokenizer.decoder(prompt.ids(), sampling.skipSpecialTokens()),
                         sampling, limits));
                 submissions.add(new GenerationRequest(prompt.ids(),
@@ -59,6 +59,7 @@ public final class Generation {
         return switch (e.kind()) {
             case QUEUE_FULL -> new ApiException(429, "rate_limit_error", "rate_limit_exceeded", null, e.getMessage(), retryAfter);
             case TOO_LONG -> ApiException.badRequest("context_length_exceeded", "prompt", e.getMessage());
+            case TOO_MANY -> ApiException.badRequest("too_many_choices", "n", e.getMessage());
             case SHUTTING_DOWN -> ApiException.unavailable("shutting_down", e.getMessage(), retryAfter);
             case ENGINE_DEAD -> ApiException.unavailable("engine_dead", e.getMessage(), retryAfter);
         };

@@ -18,6 +18,7 @@ public final class RequestParser {
 
     private final EngineLimits limits;
     private final Tokenizer tokenizer;
+    private final PromptEncoder encoder;
     private final GenerationDefaults defaults;
     private final List<String> servedNames;
     private final int maxChoices;
@@ -30,7 +31,8 @@ public final class RequestParser {
         this.defaults = useModelDefaults ? model.defaults() : GenerationDefaults.none();
         this.servedNames = servedNames;
         this.maxChoices = maxChoices;
-        this.chatPrompts = new ChatPrompts(tokenizer, model.chatTemplate());
+        this.encoder = new PromptEncoder(tokenizer, limits.maxModelLen());
+        this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate());
     }
 
     /** {@code POST /v1/completions}. */
@@ -72,7 +74,7 @@ public final class RequestParser {
             return chatPrompts.parse(fields).ids();
         }
         String text = fields.string("prompt").orElseThrow(() -> ApiException.badRequest("prompt", "`prompt` or `messages` is missing."));
-        return tokenizer.encode(text, fields.flag("add_special_tokens", true));
+        return encoder.encode(text, fields.flag("add_special_tokens", true), "prompt");
     }
 
     /** {@code POST /detokenize}: the text of {@code tokens}. */
@@ -180,7 +182,7 @@ public final class RequestParser {
     }
 
     private Prompt textPrompt(JsonNode text, boolean special) {
-        int[] ids = tokenizer.encode(text.textValue(), special);
+        int[] ids = encoder.encode(text.textValue(), special, "prompt");
         if (ids.length == 0) {
             throw ApiException.badRequest("prompt", "`prompt` is an empty text; at least one token is needed.");
         }
@@ -191,6 +193,7 @@ public final class RequestParser {
         if (list.isEmpty()) {
             throw ApiException.badRequest("prompt", "`prompt` has an empty array of token ids; at least one token is needed.");
         }
+        encoder.checkLength(list.size());
         int[] ids = Sampling.tokenIds("prompt", list, limits.vocabSize());
         return new Prompt(ids, tokenizer.decode(ids, true));
     }

@@ -95,6 +95,7 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
                 badKeys.add(Fields.clip(key));
             }
         });
+        java.util.Set<Integer> seen = new java.util.HashSet<>();
         if (!badKeys.isEmpty()) {
             throw ApiException.badRequest("logit_bias", "Keys of `logit_bias` must be token ids; these are not: "
                     + String.join(", ", badKeys.subList(0, Math.min(badKeys.size(), 20))) + ".");
@@ -105,6 +106,9 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
             if (ids[i] >= vocabSize) {
                 throw ApiException.badRequest("logit_bias",
                         "`logit_bias` names token id " + ids[i] + ", but the vocabulary has " + vocabSize + " tokens.");
+            }
+            if (!seen.add(ids[i])) {
+                throw ApiException.badRequest("logit_bias", "`logit_bias` names token id " + ids[i] + " twice.");
             }
             values[i++] = Fields.floatValue("logit_bias." + entry.getKey(), entry.getValue(), -100, false, 100);
         }

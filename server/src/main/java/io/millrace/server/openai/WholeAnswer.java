@@ -62,7 +62,7 @@ public final class WholeAnswer implements Choice.Listener {
         }
     }
 
-    /** The response object. */
+    /** The response object; once. */
     public JsonBuffer toJson() {
         JsonBuffer json = new JsonBuffer(1024);
         Envelope.of(request).open(json);
@@ -79,6 +79,7 @@ public final class WholeAnswer implements Choice.Listener {
                 json.raw("null");
             } else {
                 logprobs[i].writeTo(json);
+                logprobs[i] = null; // nothing of it is needed twice, and it may be large
             }
             json.raw(",\"finish_reason\":\"").raw(choice.finishReason()).raw("\",\"stop_reason\":");
             choice.writeStopReason(json);

@@ -82,6 +82,7 @@ class BadRequestTest {
             logit_bias               | {'5':101}                |
             logit_bias               | {'5':'x'}                | number
             logit_bias               | {'259':1}                | 259
+            logit_bias               | {'7':1,'07':2}           | twice
             logit_bias               | {'-1':1}                 | -1
             logit_bias               | [1]                      |
             stream                   | 'yes'                    |
@@ -188,7 +189,7 @@ class BadRequestTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {65, 10_000, 200_000})
+    @ValueSource(ints = {65, 10_000, 150_000})
     void hostileNestingIsRefusedNotFollowed(int depth) {
         assertRefused(server.post("/v1/completions", "{\"prompt\":" + "[".repeat(depth) + "]".repeat(depth) + "}"), null, null);
         assertRefused(server.post("/v1/completions", "{\"prompt\":" + "{\"a\":".repeat(depth) + "1" + "}".repeat(depth) + "}"), null, null);
@@ -203,5 +204,17 @@ class BadRequestTest {
         HttpResponse<String> tooMuch = server.post("/v1/completions", "{\"prompt\":\"" + "x".repeat(199) + "\",\"max_tokens\":57}");
         assertRefused(tooMuch, "max_tokens", "at most 56");
         assertThat(tooMuch.body()).contains("context_length_exceeded");
+    }
+
+    /** A text that cannot fit is refused before the tokenizer, whose working memory it would multiply, sees it. */
+    @ParameterizedTest
+    @CsvSource({"/v1/completions,prompt", "/v1/chat/completions,messages", "/tokenize,prompt"})
+    void textBeyondAnyTokenizationIsRefusedByItsBytes(String path, String param) {
+        String text = "x".repeat(500_000);
+        String body = param.equals("prompt") ? "{\"prompt\":\"" + text + "\"}"
+                : "{\"messages\":[{\"role\":\"user\",\"content\":\"" + text + "\"}]}";
+        HttpResponse<String> response = server.post(path, body);
+        assertRefused(response, param, "bytes");
+        assertThat(response.body()).contains("context_length_exceeded", "256 tokens", "at least 500");
     }
 }

@@ -3,6 +3,7 @@ package io.millrace.server.http;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.millrace.server.openai.ByteTokenizer;
 import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -138,6 +139,50 @@ class LoadTest {
         }
     }
 
+    /** Trying again would not help, so it is no 429. */
+    @Test
+    void moreChoicesThanPlacesAre400() {
+        try (TestServer server = TestServer.stepped(c -> c, 2)) {
+            HttpResponse<String> refused = server.post("/v1/completions", "{\"prompt\":\"a\",\"n\":11}");
+            assertThat(refused.statusCode()).isEqualTo(400);
+            assertThat(refused.headers().firstValue("retry-after")).isEmpty();
+            assertThat(refused.body()).contains("too_many_choices", "SCH-012");
+        }
+    }
+
+    @Test
+    void answersThatMayNotFitTheHeapAreRefused() {
+        try (TestServer server = new TestServer(engine -> { }, config -> config.answerMemoryBytes(100_000))) {
+            assertThat(server.post("/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":250,\"logprobs\":20,\"n\":8}").body())
+                    .contains("answer_too_large", "100000");
+            server.ok("/v1/completions", "{'prompt':'a','max_tokens':20,'logprobs':20}");
+            // Reservations end with their requests.
+            for (int i = 0; i < 20; i++) {
+                server.ok("/v1/completions", "{'prompt':'a','max_tokens':20,'logprobs':20}");
+            }
+        }
+    }
+
+    /** Bodies held at once are bounded; one more is told so, and those that are here go on. */
+    @Test
+    void bodiesInFlightAreBounded() {
+        try (TestServer server = new TestServer(engine -> { }, config -> config.maxBodyBytes(100_000).maxHeldBodyBytes(150_000))) {
+            String head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"prompt\":\"a\"";
+            String rest = " ".repeat(100_000 - 13 - 1) + "}";
+            try (RawClient first = new RawClient(server).send(head + rest.substring(0, 90_000))) {
+                TestServer.await("the second is refused, once the first is held", () -> {
+                    try (RawClient second = new RawClient(server).send(head + rest)) {
+                        String answer = second.readToEndOfAnswer();
+                        return answer.startsWith("HTTP/1.1 503") && answer.contains("server_busy");
+                    }
+                });
+                first.send(rest.substring(90_000));
+                assertThat(first.readUntil("\r\n")).startsWith("HTTP/1.1 200");
+            }
+            server.ok("/v1/completions", "{'prompt':'a'}");
+        }
+    }
+
     @Test
     void engineFailureMidStreamIsAnEventAndBeforeItAnHttpError() {
         AtomicBoolean broken = new AtomicBoolean();
@@ -204,6 +249,17 @@ class LoadTest {
             assertThat(client.readUntil(": ping\n\n")).doesNotContain("data:");
             server.steps.release(100);
             assertThat(client.readUntil("0\r\n\r\n")).contains("\"role\":\"assistant\"").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
+            client.close();
+        }
+    }
+
+    /** News that show nothing (text held back for a stop string) are no reason to write. */
+    @Test
+    void nothingIsWrittenForTextThatIsHeldBack() {
+        try (TestServer server = new TestServer(engine -> engine.nextToken((sequence, hash) -> ByteTokenizer.id('a')), c -> c)) {
+            RawClient client = new RawClient(server).post("/v1/completions",
+                    "{'prompt':'a','max_tokens':200,'stream':true,'stop':'" + "a".repeat(199) + "b'}");
+            assertThat(client.readUntil("0\r\n\r\n")).doesNotContain(": ping").endsWith("data: [DONE]\n\n\r\n0\r\n\r\n");
             client.close();
         }
     }

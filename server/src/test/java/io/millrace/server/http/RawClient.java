@@ -67,6 +67,19 @@ final class RawClient implements AutoCloseable {
         return text.toString();
     }
 
+    /** Up to the end of a JSON error, or the connection's. */
+    String readToEndOfAnswer() {
+        StringBuilder text = new StringBuilder();
+        try {
+            for (int b; text.indexOf("}}") < 0 && (b = in.read()) >= 0; ) {
+                text.append((char) b);
+            }
+        } catch (IOException e) {
+            // closed with unread bytes: what came before counts
+        }
+        return text.toString();
+    }
+
     String readToEnd() {
         try {
             return new String(in.readAllBytes(), StandardCharsets.UTF_8);

@@ -157,6 +157,38 @@ class WireTest {
         }
     }
 
+    /** A client that goes away while it sends is no fault of the server: no error in the log. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void clientThatDropsMidBodyIsNoError(boolean reset) {
+        List<String> errors = new java.util.concurrent.CopyOnWriteArrayList<>();
+        java.util.logging.Logger logger = java.util.logging.Logger.getLogger(Routes.class.getName());
+        java.util.logging.Handler handler = new java.util.logging.Handler() {
+            @Override
+            public void publish(java.util.logging.LogRecord line) {
+                errors.add(line.getMessage());
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+        logger.addHandler(handler);
+        try (TestServer own = new TestServer()) {
+            for (String framing : List.of("Content-Length: 1000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{")) {
+                RawClient client = new RawClient(own).send("POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + framing);
+                own.get("/health");
+                client.vanish(reset);
+            }
+            assertThat(own.get("/health").statusCode()).isEqualTo(200);
+        } finally {
+            logger.removeHandler(handler);
+        }
+        assertThat(errors).isEmpty();
+    }
+
     @Test
     void chunkedBodiesAreTaken() {
         HttpResponse<String> response = server.send(server.request("/v1/completions").header("Content-Type", "application/json; charset=utf-8")
