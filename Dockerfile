@@ -17,10 +17,12 @@ FROM debian:13-slim
 RUN apt-get update && apt-get install -y --no-install-recommends bash libstdc++6 libgcc-s1 libgomp1 && rm -rf /var/lib/apt/lists/* \
  && useradd --system --create-home --home-dir /var/lib/millrace --uid 10001 millrace
 COPY --from=build /out /opt/millrace
-# The start-up cache is written once, while the folder is still writable.
-RUN MILLRACE_JAVA_HOME=/opt/millrace/runtime DJL_CACHE_DIR=/opt/millrace/cache /opt/millrace/millrace info && chmod -R a+rX /opt/millrace
+# The start-up cache is written and the native libraries are unpacked once, while the folder is still writable: the container may then run
+# with a read-only root.
+ENV XDG_CACHE_HOME=/opt/millrace/cache
+RUN /opt/millrace/millrace info && chmod -R a+rX /opt/millrace
 USER millrace
-ENV DJL_CACHE_DIR=/opt/millrace/cache MILLRACE_HOST=0.0.0.0
+ENV MILLRACE_HOST=0.0.0.0
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/millrace/millrace"]

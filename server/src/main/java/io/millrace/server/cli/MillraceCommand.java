@@ -26,7 +26,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
         footer = {"", "Try:  ./millrace serve                       then open http://127.0.0.1:8000/v1/models",
             "      ./millrace run \"Once upon a time\"", "      ./millrace serve --help              all flags with their defaults", "",
             "Exit codes: 0 done, 1 failure, 2 wrong flags or configuration, 3 model not loadable, 4 address not available,",
-            "            69 no JDK or compiler, 70 build failed, 128+n ended by signal n."})
+            "            69 no JDK or compiler, 70 build failed, 73 cannot write the build, 75 another build does not end,",
+            "            78 folder name not usable, 128+n ended by signal n."})
 public final class MillraceCommand implements Runnable {
     /** Lower layers put their own code at the head of the message. */
     private static final Pattern CODED = Pattern.compile("[A-Z]{2,10}-\\d{3}");
