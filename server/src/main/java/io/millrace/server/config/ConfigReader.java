@@ -10,13 +10,24 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
 
 /**
  * Brings flags, variables, a YAML file and defaults together, in this order of precedence, and collects everything that is wrong
  * before complaining once.
  */
 public final class ConfigReader {
+    private static final String PREFIX = "MILLRACE_";
+    /** Variables that are no settings of the server: the launcher's, the native libraries', and the name of the file of settings. */
+    private static final Set<String> OTHER_VARIABLES = Set.of("MILLRACE_CONFIG", "MILLRACE_CACHE_DIR", "MILLRACE_CPU_ISA", "MILLRACE_JAVA_HOME",
+            "MILLRACE_JAVA_OPTS", "MILLRACE_JVM_FOLDER", "MILLRACE_NO_BUILD", "MILLRACE_NO_AOT", "MILLRACE_LOCK_SECONDS");
+    /** What Kubernetes sets in every pod for a Service named "millrace" or "millrace-something", in Docker's old form too. */
+    private static final Pattern SERVICE_VARIABLE = Pattern.compile(
+            "MILLRACE_([A-Z0-9_]*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)");
+
     private record Found(List<String> texts, String origin) {}
 
     private final Map<Setting<?>, Found> found = new LinkedHashMap<>();
@@ -66,6 +77,10 @@ public final class ConfigReader {
             return;
         }
         try {
+            // A list that a template left empty is no list of nobody's keys: whoever writes api-key means to ask for one.
+            if (given.texts().isEmpty()) {
+                throw new IllegalArgumentException("it is given, but has no entry; give a value, or leave the setting away");
+            }
             if (!setting.repeatable() && given.texts().size() > 1) {
                 throw new IllegalArgumentException("give it once");
             }
@@ -94,6 +109,20 @@ public final class ConfigReader {
             }
             List<String> texts = setting.repeatable() ? List.of(text.split(",")) : List.of(text);
             found.put(setting, new Found(texts, setting.variable() + "="));
+        }
+        environment.keySet().stream().sorted().forEach(this::refuseUnknownVariable);
+    }
+
+    /** A misspelt variable must not pass in silence: {@code MILLRACE_API_KEYS=secret} would leave the server open. */
+    private void refuseUnknownVariable(String name) {
+        if (!name.startsWith(PREFIX) || OTHER_VARIABLES.contains(name) || SERVICE_VARIABLE.matcher(name).matches()) {
+            return;
+        }
+        if (Settings.ALL.stream().noneMatch(setting -> setting.variable().equals(name))) {
+            Setting<?> near = nearest(name.substring(PREFIX.length()).toLowerCase(Locale.ROOT).replace('_', '-'));
+            problems.add("CLI-001: the variable " + name + " is no setting"
+                    + (near == null ? "; './millrace serve --help' lists them, MILLRACE_ stands before each name" : "; did you mean " + near.variable() + "?")
+                    + " Unset it if it belongs to something else");
         }
     }
 
@@ -148,7 +177,12 @@ public final class ConfigReader {
     }
 
     static String suggestion(String key) {
-        String kebab = key.replace('_', '-');
+        Setting<?> near = nearest(key.replace('_', '-'));
+        return near == null ? "; './millrace serve --help' lists them" : "; did you mean '" + near.key() + "'?";
+    }
+
+    /** The setting whose key is spelt most alike, or null. */
+    private static Setting<?> nearest(String kebab) {
         Setting<?> best = null;
         int bestDistance = Math.max(2, kebab.length() / 3) + 1;
         for (Setting<?> setting : Settings.ALL) {
@@ -158,7 +192,7 @@ public final class ConfigReader {
                 best = setting;
             }
         }
-        return best == null ? "; './millrace serve --help' lists them" : "; did you mean '" + best.key() + "'?";
+        return best;
     }
 
     private static int editDistance(String a, String b) {

@@ -96,6 +96,41 @@ class ConfigReaderTest {
         assertThat(ConfigReader.read(Map.of(), Map.of("MILLRACE_PORT", "tcp://10.96.0.12:8000"), null).port()).isEqualTo(8000);
     }
 
+    /** Property: nor are the other variables it sets beside a Service of ours, nor the launcher's own, taken for misspelt settings. */
+    @Test
+    void variablesOfOthers() {
+        Map<String, String> variables = new java.util.HashMap<>();
+        for (String name : List.of("MILLRACE_SERVICE_HOST", "MILLRACE_SERVICE_PORT", "MILLRACE_SERVICE_PORT_HTTP", "MILLRACE_PORT_8000_TCP",
+                "MILLRACE_PORT_8000_TCP_PROTO", "MILLRACE_PORT_8000_TCP_ADDR", "MILLRACE_API_PORT", "MILLRACE_API_SERVICE_HOST",
+                "MILLRACE_JAVA_OPTS", "MILLRACE_NO_BUILD", "MILLRACE_CACHE_DIR", "MILLRACE_CPU_ISA", "PATH")) {
+            variables.put(name, "tcp://10.96.0.12:8000");
+        }
+        assertThat(ConfigReader.read(Map.of(), variables, null).port()).isEqualTo(8000);
+    }
+
+    /** Property: a misspelt variable ends the start, so that a key is never believed to be set when it is not; its value stays unsaid. */
+    @Test
+    void misspeltVariable() {
+        assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of("MILLRACE_API_KEYS", "s3cret", "MILLRACE_NONSENSE_ALTOGETHER", "1"), null))
+                .isInstanceOfSatisfying(ConfigException.class, e -> assertThat(e.problems()).hasSize(2)
+                        .anySatisfy(p -> assertThat(p).startsWith("CLI-001").contains("MILLRACE_API_KEYS", "did you mean MILLRACE_API_KEY?"))
+                        .anySatisfy(p -> assertThat(p).startsWith("CLI-001").contains("MILLRACE_NONSENSE_ALTOGETHER", "--help")))
+                .hasMessageNotContaining("s3cret");
+    }
+
+    /** Property: a setting that is given without an entry is a mistake, never the default: for api-key the default is an open server. */
+    @Test
+    void givenButEmpty() throws IOException {
+        for (String text : List.of(",", "", ",,", " ")) {
+            assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of("MILLRACE_API_KEY", text), null)).as("'%s'", text)
+                    .hasMessageContaining("CLI-002").hasMessageContaining("MILLRACE_API_KEY");
+        }
+        Path file = yaml("api-key: []\n");
+        assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of(), file)).hasMessageContaining("CLI-002").hasMessageContaining("api-key");
+        Path model = yaml("model: []\n");
+        assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of(), model)).hasMessageContaining("CLI-002").hasMessageContaining("model");
+    }
+
     /** Property: broken files are refused with their place, not with a stack. */
     @Test
     void brokenFiles() throws IOException {
