@@ -121,8 +121,8 @@ public final class ConfigReader {
         if (Settings.ALL.stream().noneMatch(setting -> setting.variable().equals(name))) {
             Setting<?> near = nearest(name.substring(PREFIX.length()).toLowerCase(Locale.ROOT).replace('_', '-'));
             problems.add("CLI-001: the variable " + name + " is no setting"
-                    + (near == null ? "; './millrace serve --help' lists them, MILLRACE_ stands before each name" : "; did you mean " + near.variable() + "?")
-                    + " Unset it if it belongs to something else");
+                    + (near == null ? "; unset it, or see './millrace serve --help' for the settings (variables are MILLRACE_ and the name)"
+                            : "; did you mean " + near.variable() + "? Otherwise unset it"));
         }
     }
 
