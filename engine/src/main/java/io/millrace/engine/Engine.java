@@ -9,6 +9,11 @@ package io.millrace.engine;
 public interface Engine extends AutoCloseable {
     EngineLimits limits();
 
+    /** Type of the stored keys and values as {@code --kv-cache-dtype} names it; {@code auto} if the engine stores none. Any thread. */
+    default String kvCacheDtype() {
+        return "auto";
+    }
+
     /** Prepares what sampling of {@code sequence} needs. Called once, before its first step. */
     void begin(Sequence sequence);
 

@@ -18,6 +18,7 @@ final class ModelEngine implements Engine {
     private final Batch batch;
     private final Program program;
     private final EngineLimits limits;
+    private final String kvCacheDtype;
     private final StepOutputs outputs;
     private boolean closed;
 
@@ -26,6 +27,12 @@ final class ModelEngine implements Engine {
         this.backend = backend;
         this.batch = backend.batch();
         this.limits = limits;
+        this.kvCacheDtype = switch (cache.shape().dtype()) {
+            case F32 -> "float32";
+            case F16 -> "float16";
+            case BF16 -> "bfloat16";
+            case I32 -> throw new EngineException("CFG-001", "the KV cache cannot hold " + cache.shape().dtype());
+        };
         this.outputs = new StepOutputs(batch.sampling, limits.maxNumSeqs());
         this.program = backend.record(ops -> {
             model.forward(ops, cache);
@@ -36,6 +43,11 @@ final class ModelEngine implements Engine {
     @Override
     public EngineLimits limits() {
         return limits;
+    }
+
+    @Override
+    public String kvCacheDtype() {
+        return kvCacheDtype;
     }
 
     @Override

@@ -29,6 +29,7 @@ public final class EngineLoop implements GenerationService {
     private final Engine engine;
     private final EngineLimits limits;
     private final LongSupplier nanoTime;
+    private final Duration lastStep;
     private final Scheduler scheduler;
     private final Progress progress;
     private final Admission admission;
@@ -42,9 +43,15 @@ public final class EngineLoop implements GenerationService {
     private volatile boolean alive = true;
     private volatile String failure;
     private volatile long shutdownDeadlineNanos = Long.MAX_VALUE;
+    private boolean stuckReported;
 
-    private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener) {
+    /** The engine thread's own: the command being run and those taken with it, until they have run. */
+    private CommandQueue.Command inHand;
+
+    private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener,
+            Duration lastStep) {
         this.engine = engine;
+        this.lastStep = lastStep;
         this.limits = engine.limits();
         this.nanoTime = nanoTime;
         this.scheduler = new Scheduler(engine, config, nanoTime, listener);
@@ -63,7 +70,12 @@ public final class EngineLoop implements GenerationService {
     }
 
     static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LongSupplier nanoTime) {
-        EngineLoop loop = new EngineLoop(engine, config, nanoTime, listener);
+        return start(engine, config, listener, nanoTime, LAST_STEP);
+    }
+
+    /** @param lastStep beyond the grace of a shutdown: how long a step in progress may take to end */
+    static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LongSupplier nanoTime, Duration lastStep) {
+        EngineLoop loop = new EngineLoop(engine, config, nanoTime, listener, lastStep);
         loop.thread.start();
         return loop;
     }
@@ -161,18 +173,20 @@ public final class EngineLoop implements GenerationService {
         }
     }
 
-    /** Idempotent; a later call can only shorten the grace. From the engine thread (a sink) it only asks, without waiting. */
+    /**
+     * Idempotent; a later call can only shorten the grace, and waits no longer than the first would have: a step that was given up on
+     * once is not waited for again. From the engine thread (a sink) it only asks, without waiting.
+     */
     @Override
     public void shutdown(Duration grace) {
         accepting = false;
         grace = grace.compareTo(LONGEST_GRACE) < 0 ? grace : LONGEST_GRACE;
-        shorten(System.nanoTime() + grace.toNanos());
+        long giveUp = shorten(System.nanoTime() + grace.toNanos()) + lastStep.toNanos();
         commands.push(new Wake());
         if (Thread.currentThread() == thread) {
             return;
         }
         boolean interrupted = false;
-        long giveUp = System.nanoTime() + grace.plus(LAST_STEP).toNanos();
         while (thread.isAlive() && giveUp - System.nanoTime() > 0) {
             try {
                 thread.join(Duration.ofNanos(Math.max(1, giveUp - System.nanoTime())));
@@ -180,8 +194,8 @@ public final class EngineLoop implements GenerationService {
                 interrupted = true;
             }
         }
-        if (thread.isAlive()) {
-            LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + LAST_STEP.toSeconds()
+        if (thread.isAlive() && isFirstReport()) {
+            LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + lastStep.toSeconds()
                     + " s after the grace period; end the process without closing the engine");
         }
         if (interrupted) {
@@ -189,11 +203,18 @@ public final class EngineLoop implements GenerationService {
         }
     }
 
-    private void shorten(long deadline) {
-        // Two concurrent calls may both write; either deadline was asked for by somebody.
+    /** @return the deadline that holds now */
+    private synchronized long shorten(long deadline) {
         if (shutdownDeadlineNanos == Long.MAX_VALUE || deadline - shutdownDeadlineNanos < 0) {
             shutdownDeadlineNanos = deadline;
         }
+        return shutdownDeadlineNanos;
+    }
+
+    private synchronized boolean isFirstReport() {
+        boolean first = !stuckReported;
+        stuckReported = true;
+        return first;
     }
 
     // ---- engine thread -----------------------------------------------------------------------------------------------------------
@@ -213,10 +234,15 @@ public final class EngineLoop implements GenerationService {
         // Closed before the last requests end, so that none can slip in behind them.
         CommandQueue.Command rest = commands.close();
         scheduler.finishAll(reason, message);
-        for (; rest != null; rest = rest.next()) {
-            rest.refuse();
-        }
+        refuseAll(inHand);
+        refuseAll(rest);
         scheduler.finishAll(reason, message);
+    }
+
+    private static void refuseAll(CommandQueue.Command command) {
+        for (; command != null; command = command.next()) {
+            command.refuse();
+        }
     }
 
     private void serve() {
@@ -236,8 +262,11 @@ public final class EngineLoop implements GenerationService {
     }
 
     private void drain() {
-        for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
-            c.run();
+        inHand = commands.takeAll();
+        while (inHand != null) {
+            inHand.run();
+            // Only now: should it throw, then it and all behind it are still there to be refused.
+            inHand = inHand.next();
         }
     }
 
@@ -258,12 +287,13 @@ public final class EngineLoop implements GenerationService {
         scheduler.settle(plan, result);
         long settled = nanoTime.getAsLong();
         retryAfter.onStep(plan.totalTokens(), settled - start);
-        stats.setOutcome(progress, limits.numBlocks(), scheduled - start, executed - scheduled, settled - executed);
+        stats.setOutcome(progress, limits.numBlocks(), start, scheduled - start, executed - scheduled, settled - executed);
         scheduler.events().step(stats);
     }
 
     private final class Submit extends CommandQueue.Command {
         private final List<RequestState> requests;
+        private int numTaken;
 
         Submit(List<RequestState> requests) {
             this.requests = requests;
@@ -271,8 +301,8 @@ public final class EngineLoop implements GenerationService {
 
         @Override
         void run() {
-            for (int i = 0; i < requests.size(); i++) {
-                scheduler.submit(requests.get(i));
+            while (numTaken < requests.size()) {
+                scheduler.submit(requests.get(numTaken++));
             }
         }
 

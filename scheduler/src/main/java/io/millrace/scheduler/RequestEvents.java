@@ -73,6 +73,14 @@ final class RequestEvents {
         }
     }
 
+    void prefilled(RequestState request) {
+        try {
+            listener.onPrefilled(request);
+        } catch (Throwable t) {
+            dropListener(t);
+        }
+    }
+
     void preempted() {
         try {
             listener.onPreempted();

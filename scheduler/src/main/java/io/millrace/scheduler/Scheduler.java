@@ -321,6 +321,10 @@ final class Scheduler {
         boolean samples = plan.samples(i);
         int first = plan.firstPosition(i);
         sequence.setNumComputedTokens(first + plan.numTokens(i));
+        // Recomputed prompts have an output already and are not told again.
+        if (request.numRemaining() == 0 && request.numOutputTokens() == 0) {
+            events.prefilled(request);
+        }
         if (request.abortRequested()) {
             finish(request, FinishReason.ABORT, -1, null);
             return;
@@ -399,6 +403,9 @@ final class Scheduler {
             if (request.begun) {
                 engine.end(request.sequence);
             }
+        } catch (RuntimeException e) {
+            // It costs the engine what it keeps for one sequence; the other requests can do without that.
+            RequestEvents.log("SCH-017: the engine could not end " + request, e);
         } finally {
             events.finished(request, reason, stopTokenId, message);
         }

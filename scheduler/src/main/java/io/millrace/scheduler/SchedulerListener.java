@@ -14,6 +14,9 @@ public interface SchedulerListener {
     /** A request runs for the first time, after {@code queueNanos} in the queue. */
     default void onAdmitted(long queueNanos) {}
 
+    /** A request's prompt has been computed, for the first time if it was preempted since; {@code request} is valid during the call only. */
+    default void onPrefilled(RequestTimeline request) {}
+
     /** A request lost its blocks and will be recomputed. */
     default void onPreempted() {}
 

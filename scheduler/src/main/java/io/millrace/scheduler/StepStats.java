@@ -14,6 +14,7 @@ public final class StepStats {
     private int numSequences;
     private int numFreeBlocks;
     private int numBlocks;
+    private long startNanos;
     private long scheduleNanos;
     private long executeNanos;
     private long settleNanos;
@@ -32,11 +33,12 @@ public final class StepStats {
         numDecodeTokens = plan.totalTokens() - numPrefillTokens;
     }
 
-    void setOutcome(Progress progress, int totalBlocks, long scheduling, long executing, long settling) {
+    void setOutcome(Progress progress, int totalBlocks, long start, long scheduling, long executing, long settling) {
         numRunning = progress.numRunning;
         numWaiting = progress.numWaiting;
         numFreeBlocks = progress.numFreeBlocks;
         numBlocks = totalBlocks;
+        startNanos = start;
         scheduleNanos = scheduling;
         executeNanos = executing;
         settleNanos = settling;
@@ -76,6 +78,11 @@ public final class StepStats {
 
     public int numBlocks() {
         return numBlocks;
+    }
+
+    /** When the step began, by the loop's clock. */
+    public long startNanos() {
+        return startNanos;
     }
 
     public long scheduleNanos() {

@@ -303,6 +303,27 @@ class EngineLoopTest {
         assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(5));
     }
 
+    /** A step that never ends is given up on once: whoever shuts down next does not wait for it all over again. */
+    @Test
+    void aStuckStepIsWaitedForOnce() throws Exception {
+        Gate gate = new Gate();
+        RecordingSink sink = new RecordingSink();
+        EngineLoop loop = EngineLoop.start(FakeEngine.builder().hook(gate).build(), new SchedulerConfig(8, 256, 256, 4),
+                SchedulerListener.NONE, System::nanoTime, Duration.ofMillis(400));
+        loop.submit(request(1, 3, sink));
+        gate.reached.await();
+        long start = System.nanoTime();
+        loop.shutdown(Duration.ofMillis(50));
+        long first = System.nanoTime() - start;
+        assertThat(Duration.ofNanos(first)).isGreaterThanOrEqualTo(Duration.ofMillis(450));
+        loop.shutdown(Duration.ofHours(1));
+        loop.shutdown(Duration.ZERO);
+        assertThat(Duration.ofNanos(System.nanoTime() - start - first)).isLessThan(Duration.ofMillis(400));
+        assertThat(loop.status().alive()).isTrue();
+        gate.open(10);
+        expectFinished(sink, FinishReason.ABORT);
+    }
+
     private static void expectRefused(EngineLoop loop, RejectedException.Kind kind) {
         RecordingSink sink = new RecordingSink();
         assertThatThrownBy(() -> loop.submit(request(1, 5, sink)))

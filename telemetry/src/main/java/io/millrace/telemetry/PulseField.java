@@ -6,7 +6,7 @@ package io.millrace.telemetry;
  *
  * <pre>
  *   slot of 16 longs = two cache lines
- *   | version | STEP_ID START ... SCHEDULE EXECUTE SETTLE | CPU RUN_QUEUE | TOKENS SEQUENCES KV | ARRIVAL WAIT TRANSFER BYTES | flags |
+ *   | version | STEP_ID START ... SCHEDULE EXECUTE SETTLE | CPU RUN_QUEUE | TOKENS SEQUENCES KV | spare |
  * </pre>
  */
 public enum PulseField {
@@ -16,22 +16,13 @@ public enum PulseField {
     SCHEDULE_NANOS,
     EXECUTE_NANOS,
     SETTLE_NANOS,
-    /** CPU time of the thread, or device time: compared with EXECUTE_NANOS it tells computing from waiting. */
+    /** CPU time of the thread since the pulse before: beside the step's time it tells computing from waiting. */
     CPU_NANOS,
-    /** Time in which the thread could have run but another had its core. */
+    /** Time since the pulse before in which the thread could have run but another had its core. */
     RUN_QUEUE_NANOS,
     TOKENS,
     SEQUENCES,
-    KV_BLOCKS_USED,
-    /** When this rank reached the step's first collective. */
-    COLLECTIVE_ARRIVAL_NANOS,
-    /** Time spent waiting for other ranks. */
-    COLLECTIVE_WAIT_NANOS,
-    /** Time spent moving data between ranks. */
-    COLLECTIVE_TRANSFER_NANOS,
-    COLLECTIVE_BYTES,
-    /** Bits for what else happened in the step. */
-    FLAGS;
+    KV_BLOCKS_USED;
 
     static final int COUNT = values().length;
 }

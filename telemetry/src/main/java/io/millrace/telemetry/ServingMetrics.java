@@ -10,8 +10,8 @@ import io.prometheus.metrics.core.metrics.Counter;
  *
  * <p>Definitions, as vLLM has them: queue time ends when a request is first scheduled; prefill goes from there to its first token;
  * decode from the first token to the last; inference is prefill and decode; intervals of preemption stay inside. Time per output
- * token is decode time over the number of tokens after the first. Prompt tokens and prefix-cache counters are added when the request
- * ends, generation tokens as they come.
+ * token is decode time over the number of tokens after the first. Prompt tokens and prefix-cache counters are added when the prompt has
+ * been computed, generation tokens as they come; a prompt that a preemption has computed again counts once.
  *
  * <p>Threading: the engine thread records; {@link #recordRejected} is for any thread. Nothing is allocated when recording.
  */
@@ -45,6 +45,8 @@ public final class ServingMetrics {
     private final FixedHistogram.Series scheduleSeconds;
     private final FixedHistogram.Series executeSeconds;
     private final FixedHistogram.Series settleSeconds;
+    private final CounterDataPoint threadCpuSeconds;
+    private final CounterDataPoint runQueueSeconds;
     private final CounterDataPoint abortedQueued;
     private final CounterDataPoint abortedPrefill;
     private final CounterDataPoint abortedDecode;
@@ -58,7 +60,7 @@ public final class ServingMetrics {
         waiting = registry.modelGauge("vllm:num_requests_waiting", "Requests waiting for a place.").labelValues();
         kvUsage = registry.modelGauge("vllm:kv_cache_usage_perc", "Share of the KV blocks in use; 1 is all of them.").labelValues();
         preemptions = registry.modelCounter("vllm:num_preemptions", "Times a request lost its blocks and is recomputed.").labelValues();
-        promptTokens = registry.modelCounter("vllm:prompt_tokens", "Prompt tokens of the requests that ended.").labelValues();
+        promptTokens = registry.modelCounter("vllm:prompt_tokens", "Tokens of the prompts that were computed or found in the prefix cache.").labelValues();
         generationTokens = registry.modelCounter("vllm:generation_tokens", "Tokens generated.").labelValues();
         prefixQueries = registry.modelCounter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.").labelValues();
         prefixHits = registry.modelCounter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.").labelValues();
@@ -92,6 +94,10 @@ public final class ServingMetrics {
         scheduleSeconds = phases.labelValues("schedule");
         executeSeconds = phases.labelValues("execute");
         settleSeconds = phases.labelValues("settle");
+        threadCpuSeconds = registry.modelCounter("millrace_step_thread_cpu_seconds",
+                "CPU time of the engine thread; the kernels' own threads are in process_cpu_seconds_total.").labelValues();
+        runQueueSeconds = registry.modelCounter("millrace_step_run_queue_wait_seconds",
+                "Time in which the engine thread could have run but another had its core.").labelValues();
         Counter aborted = registry.modelCounter("millrace_requests_aborted", "Requests whose client went away, by how far they were.", "stage");
         abortedQueued = aborted.labelValues("queued");
         abortedPrefill = aborted.labelValues("prefill");
@@ -130,6 +136,19 @@ public final class ServingMetrics {
         setLoad(numRunning, numWaiting, numUsedBlocks, numBlocks);
     }
 
+    /** What the engine thread used, and waited for, since it was recorded last. */
+    public void recordThread(long cpuNanos, long runQueueNanos) {
+        threadCpuSeconds.inc(cpuNanos * SECONDS);
+        runQueueSeconds.inc(runQueueNanos * SECONDS);
+    }
+
+    /** A prompt is complete: computed, but for what the prefix cache had. */
+    public void recordPrefilled(int numPromptTokens, int numCachedTokens) {
+        promptTokens.inc(numPromptTokens);
+        prefixQueries.inc(numPromptTokens);
+        prefixHits.inc(numCachedTokens);
+    }
+
     /** The gauges alone, for a change without a step: the last request has left. */
     public void setLoad(int numRunning, int numWaiting, int numUsedBlocks, int numBlocks) {
         running.set(numRunning);
@@ -158,7 +177,7 @@ public final class ServingMetrics {
      *
      * @param maxTokens output tokens that were asked for at most
      */
-    public void recordFinished(RequestOutcome outcome, int numPromptTokens, int numCachedTokens, int numOutputTokens, int maxTokens,
+    public void recordFinished(RequestOutcome outcome, int numPromptTokens, int numOutputTokens, int maxTokens,
             long arrivalNanos, long firstScheduledNanos, long firstTokenNanos, long lastTokenNanos, long finishNanos) {
         finished[outcome.ordinal()].inc();
         endToEnd.observe((finishNanos - arrivalNanos) * SECONDS);
@@ -172,9 +191,6 @@ public final class ServingMetrics {
             return;
         }
         queue.observe((firstScheduledNanos - arrivalNanos) * SECONDS);
-        prefixQueries.inc(numPromptTokens);
-        prefixHits.inc(numCachedTokens);
-        promptTokens.inc(numPromptTokens);
         if (firstTokenNanos == 0) {
             return;
         }

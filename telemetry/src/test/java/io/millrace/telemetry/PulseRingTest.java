@@ -11,7 +11,7 @@ class PulseRingTest {
     private static void write(PulseRing ring, long step) {
         ring.begin(step, step * 10);
         ring.set(PulseField.TOKENS, step * 3);
-        ring.set(PulseField.FLAGS, ~step);
+        ring.set(PulseField.KV_BLOCKS_USED, ~step);
         ring.commit();
     }
 

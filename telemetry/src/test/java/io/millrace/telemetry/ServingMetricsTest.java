@@ -55,10 +55,12 @@ class ServingMetricsTest {
     @Test
     void aRequestsTimesFallIntoQueuePrefillDecodeAndTotal() {
         long arrival = 5 * MS;
+        metrics.recordPrefilled(40, 16);
+        assertThat(value("vllm:prompt_tokens_total{" + LABELS + "}")).as("counted before the end").isEqualTo(40);
         metrics.recordFirstToken(30 * MS);
         metrics.recordNextToken(4 * MS);
         metrics.recordNextToken(6 * MS);
-        metrics.recordFinished(RequestOutcome.LENGTH, 40, 16, 3, 100, arrival, arrival + 10 * MS, arrival + 30 * MS, arrival + 40 * MS,
+        metrics.recordFinished(RequestOutcome.LENGTH, 40, 3, 100, arrival, arrival + 10 * MS, arrival + 30 * MS, arrival + 40 * MS,
                 arrival + 41 * MS);
         assertThat(sum("time_to_first_token_seconds")).isEqualTo(0.030);
         assertThat(sum("inter_token_latency_seconds")).isEqualTo(0.010);
@@ -84,9 +86,9 @@ class ServingMetricsTest {
     /** What never happened is not counted as an instant: it would pull every mean down. */
     @Test
     void anAbortedRequestCountsOnlyThePhasesItReached() {
-        metrics.recordFinished(RequestOutcome.ABORT, 10, 0, 0, 5, MS, 0, 0, 0, 3 * MS);
-        metrics.recordFinished(RequestOutcome.ABORT, 10, 0, 0, 5, MS, 2 * MS, 0, 0, 3 * MS);
-        metrics.recordFinished(RequestOutcome.ABORT, 10, 0, 1, 5, MS, 2 * MS, 3 * MS, 3 * MS, 4 * MS);
+        metrics.recordFinished(RequestOutcome.ABORT, 10, 0, 5, MS, 0, 0, 0, 3 * MS);
+        metrics.recordFinished(RequestOutcome.ABORT, 10, 0, 5, MS, 2 * MS, 0, 0, 3 * MS);
+        metrics.recordFinished(RequestOutcome.ABORT, 10, 1, 5, MS, 2 * MS, 3 * MS, 3 * MS, 4 * MS);
         assertThat(value("vllm:e2e_request_latency_seconds_count{" + LABELS + "}")).isEqualTo(3);
         assertThat(value("vllm:request_queue_time_seconds_count{" + LABELS + "}")).isEqualTo(2);
         assertThat(value("vllm:request_prefill_time_seconds_count{" + LABELS + "}")).isEqualTo(1);
@@ -97,6 +99,9 @@ class ServingMetricsTest {
     @Test
     void stepsFeedGaugesAndPhases() {
         metrics.recordStep(30, 4, 5, 2, 25, 100, 20_000, 3 * MS, 40_000);
+        metrics.recordThread(2_500 * MS, 500 * MS);
+        assertThat(value("millrace_step_thread_cpu_seconds_total{" + LABELS + "}")).isEqualTo(2.5);
+        assertThat(value("millrace_step_run_queue_wait_seconds_total{" + LABELS + "}")).isEqualTo(0.5);
         metrics.recordPreemption();
         metrics.recordRejected("queue_full");
         assertThat(value("vllm:num_requests_running{" + LABELS + "}")).isEqualTo(5);
@@ -115,10 +120,12 @@ class ServingMetricsTest {
     void recordingAllocatesNothing() {
         long bytes = Allocation.bytesOf(10_000, () -> {
             metrics.recordStep(30, 4, 5, 2, 25, 100, 20_000, 3 * MS, 40_000);
+            metrics.recordThread(3 * MS, 100);
+            metrics.recordPrefilled(40, 16);
             metrics.recordFirstToken(30 * MS);
             metrics.recordNextToken(4 * MS);
             metrics.recordPreemption();
-            metrics.recordFinished(RequestOutcome.STOP, 40, 16, 3, 100, 1, 10 * MS, 30 * MS, 40 * MS, 41 * MS);
+            metrics.recordFinished(RequestOutcome.STOP, 40, 3, 100, 1, 10 * MS, 30 * MS, 40 * MS, 41 * MS);
         });
         assertThat(bytes).as("bytes for 10,000 steps and requests").isLessThan(10_000);
     }

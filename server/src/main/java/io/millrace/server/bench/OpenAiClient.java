@@ -10,9 +10,9 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.function.LongConsumer;
 
 /** Requests to a server with OpenAI's API. Thread-safe; connections are kept and used again. */
 public final class OpenAiClient implements AutoCloseable {
@@ -27,12 +27,15 @@ public final class OpenAiClient implements AutoCloseable {
      * What came of a streamed request.
      *
      * @param error        null if it was answered to the end
+     * @param sentNanos    when sending began, a connection to be opened included: the point from which the next two count
      * @param ttftNanos    to the first chunk with text; 0 if there was none
      * @param e2eNanos     to the end of the stream
+     * @param gapNanos     from each chunk with text to the next
      * @param promptTokens as the server counted, or -1
      * @param outputTokens as the server counted, otherwise chunks with text
      */
-    public record Streamed(String error, long ttftNanos, long e2eNanos, int promptTokens, int outputTokens, String text) {}
+    public record Streamed(String error, long sentNanos, long ttftNanos, long e2eNanos, long[] gapNanos, int promptTokens, int outputTokens,
+            String text) {}
 
     /** @param base such as {@code http://127.0.0.1:8000}, with or without {@code /v1} */
     public OpenAiClient(URI base, String apiKey, Duration timeout) {
@@ -77,12 +80,8 @@ public final class OpenAiClient implements AutoCloseable {
         }
     }
 
-    /**
-     * Sends {@code request}, which must ask for a stream, and reads it to its end.
-     *
-     * @param onGap called with the nanoseconds between one chunk with text and the next
-     */
-    public Streamed stream(String path, byte[] request, LongConsumer onGap) {
+    /** Sends {@code request}, which must ask for a stream, and reads it to its end. */
+    public Streamed stream(String path, byte[] request) {
         long start = System.nanoTime();
         HttpConnection connection = null;
         boolean whole = false;
@@ -94,7 +93,7 @@ public final class OpenAiClient implements AutoCloseable {
                 whole = true;
                 return failed("HTTP " + response.status() + ": " + body, start);
             }
-            Streamed result = read(response, start, onGap);
+            Streamed result = read(response, start);
             whole = result.error() == null;
             return result;
         } catch (IOException | RuntimeException e) {
@@ -106,12 +105,13 @@ public final class OpenAiClient implements AutoCloseable {
         }
     }
 
-    private static Streamed read(HttpConnection.Response response, long start, LongConsumer onGap) throws IOException {
+    private static Streamed read(HttpConnection.Response response, long start) throws IOException {
         BufferedReader lines = new BufferedReader(new InputStreamReader(response.body(), StandardCharsets.UTF_8), 8 * 1024);
         StringBuilder text = new StringBuilder();
         long first = 0;
         long previous = 0;
         int chunks = 0;
+        long[] gaps = new long[64];
         int promptTokens = -1;
         int outputTokens = -1;
         boolean done = false;
@@ -134,12 +134,13 @@ public final class OpenAiClient implements AutoCloseable {
             String piece = choice.path("text").asText(choice.path("delta").path("content").asText(""));
             if (!piece.isEmpty()) {
                 text.append(piece);
-                chunks++;
-                if (first == 0) {
+                if (chunks == 0) {
                     first = now;
                 } else {
-                    onGap.accept(now - previous);
+                    gaps = chunks > gaps.length ? Arrays.copyOf(gaps, 2 * gaps.length) : gaps;
+                    gaps[chunks - 1] = now - previous;
                 }
+                chunks++;
                 previous = now;
             }
             JsonNode usage = event.path("usage");
@@ -151,12 +152,12 @@ public final class OpenAiClient implements AutoCloseable {
         if (!done) {
             return failed("the stream ended without [DONE]", start);
         }
-        return new Streamed(null, first == 0 ? 0 : first - start, System.nanoTime() - start, promptTokens,
-                outputTokens >= 0 ? outputTokens : chunks, text.toString());
+        return new Streamed(null, start, chunks == 0 ? 0 : first - start, System.nanoTime() - start,
+                Arrays.copyOf(gaps, Math.max(0, chunks - 1)), promptTokens, outputTokens >= 0 ? outputTokens : chunks, text.toString());
     }
 
     private static Streamed failed(String why, long start) {
-        return new Streamed(why, 0, System.nanoTime() - start, -1, 0, "");
+        return new Streamed(why, start, 0, System.nanoTime() - start, new long[0], -1, 0, "");
     }
 
     private static String excerpt(byte[] body) {

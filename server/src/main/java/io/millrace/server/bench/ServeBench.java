@@ -13,8 +13,13 @@ import java.util.function.IntConsumer;
 
 /**
  * Load on a server over HTTP: each request streams on a virtual thread of its own, at its due time (open loop) and with at most so
- * many at once (closed loop). Times are the client's: from sending a request to its first text (TTFT), between texts (ITL), to the
- * end (E2E), and TPOT = (E2E - TTFT) / (output tokens - 1).
+ * many at once (closed loop). Times are the client's: to a request's first text (TTFT), between texts (ITL), to the end (E2E), and
+ * TPOT = (E2E - TTFT) / (output tokens - 1).
+ *
+ * <p>In a closed loop a request begins when it is sent. In an open loop it begins when it was due: a request that could not be sent in
+ * time, for want of a free place or since this client lagged, has been waiting all the same, and a measurement that leaves the wait
+ * out tells of a slow server only how it treats the requests it lets in ("coordinated omission", Tene 2013). The times from sending
+ * are given beside them.
  */
 public final class ServeBench {
     /** Limits in milliseconds that a good request keeps; infinite where none is set. */
@@ -30,9 +35,15 @@ public final class ServeBench {
      */
     public record Options(String model, boolean chat, boolean ignoreEos, double temperature, int maxConcurrency, Goodput goodput) {}
 
-    /** All that was measured. */
+    /**
+     * All that was measured, over the requests that succeeded; the lag is of all.
+     *
+     * @param openLoop      whether {@code ttft} and {@code e2e} count from the moment a request was due, not from sending
+     * @param maxLagNanos   the longest time from due to sent; 0 in a closed loop
+     */
     public record Result(double seconds, int completed, int failed, long inputTokens, long outputTokens, int good, boolean goodputAsked,
-            Distribution ttft, Distribution tpot, Distribution itl, Distribution e2e, List<String> errors) {
+            boolean openLoop, long maxLagNanos, Distribution ttft, Distribution tpot, Distribution itl, Distribution e2e,
+            Distribution ttftSinceSent, Distribution e2eSinceSent, List<String> errors) {
         public double requestsPerSecond() {
             return completed / seconds;
         }
@@ -63,6 +74,11 @@ public final class ServeBench {
             tpot.putInto(map, "tpot");
             itl.putInto(map, "itl");
             e2e.putInto(map, "e2el");
+            if (openLoop) {
+                ttftSinceSent.putInto(map, "ttft_since_sent");
+                e2eSinceSent.putInto(map, "e2el_since_sent");
+                map.put("max_send_lag_ms", maxLagNanos * 1e-6);
+            }
             map.put("errors", errors);
             return map;
         }
@@ -76,12 +92,15 @@ public final class ServeBench {
     private final Distribution tpot = new Distribution();
     private final Distribution itl = new Distribution();
     private final Distribution e2e = new Distribution();
+    private final Distribution ttftSinceSent = new Distribution();
+    private final Distribution e2eSinceSent = new Distribution();
     private final List<String> errors = new ArrayList<>();
     private int completed;
     private int failed;
     private int good;
     private long inputTokens;
     private long outputTokens;
+    private long maxLagNanos;
 
     private ServeBench(OpenAiClient client, Options options) {
         this.client = client;
@@ -95,7 +114,7 @@ public final class ServeBench {
 
     /** One request outside the measurement; returns its error or null. */
     public static String probe(OpenAiClient client, Workload.Request request, Options options) {
-        return client.stream(path(options), body(request, options), gap -> { }).error();
+        return client.stream(path(options), body(request, options)).error();
     }
 
     private Result run(Workload workload, IntConsumer onDone) throws InterruptedException {
@@ -104,19 +123,21 @@ public final class ServeBench {
         List<byte[]> bodies = requests.stream().map(request -> body(request, options)).toList();
         Semaphore places = new Semaphore(options.maxConcurrency());
         CountDownLatch open = new CountDownLatch(requests.size());
+        boolean openLoop = workload.isTimed();
         long start = System.nanoTime();
         for (int i = 0; i < requests.size(); i++) {
             Workload.Request request = requests.get(i);
             byte[] body = bodies.get(i);
+            long due = start + request.dueNanos();
             long wait;
-            while ((wait = start + request.dueNanos() - System.nanoTime()) > 0) {
+            while ((wait = due - System.nanoTime()) > 0) {
                 LockSupport.parkNanos(wait);
             }
             places.acquire();
             Thread.ofVirtual().start(() -> {
                 try {
-                    OpenAiClient.Streamed answer = client.stream(path(options), body, itl::recordNanos);
-                    onDone.accept(settle(request, answer));
+                    OpenAiClient.Streamed answer = client.stream(path(options), body);
+                    onDone.accept(settle(request, answer, openLoop ? answer.sentNanos() - due : 0));
                 } finally {
                     places.release();
                     open.countDown();
@@ -126,12 +147,13 @@ public final class ServeBench {
         open.await();
         double seconds = (System.nanoTime() - start) / 1e9;
         synchronized (this) {
-            return new Result(seconds, completed, failed, inputTokens, outputTokens, good, options.goodput().isSet(), ttft, tpot, itl, e2e,
-                    List.copyOf(errors));
+            return new Result(seconds, completed, failed, inputTokens, outputTokens, good, options.goodput().isSet(), openLoop,
+                    maxLagNanos, ttft, tpot, itl, e2e, ttftSinceSent, e2eSinceSent, List.copyOf(errors));
         }
     }
 
-    private synchronized int settle(Workload.Request request, OpenAiClient.Streamed answer) {
+    private synchronized int settle(Workload.Request request, OpenAiClient.Streamed answer, long lagNanos) {
+        maxLagNanos = Math.max(maxLagNanos, lagNanos);
         if (answer.error() != null) {
             failed++;
             if (errors.size() < MAX_ERRORS && !errors.contains(answer.error())) {
@@ -142,11 +164,16 @@ public final class ServeBench {
         completed++;
         inputTokens += answer.promptTokens() >= 0 ? answer.promptTokens() : request.promptTokenIds().length;
         outputTokens += answer.outputTokens();
-        e2e.recordNanos(answer.e2eNanos());
-        boolean isGood = answer.e2eNanos() <= options.goodput().e2eMillis() * 1e6;
+        e2e.recordNanos(lagNanos + answer.e2eNanos());
+        e2eSinceSent.recordNanos(answer.e2eNanos());
+        for (long gap : answer.gapNanos()) {
+            itl.recordNanos(gap);
+        }
+        boolean isGood = lagNanos + answer.e2eNanos() <= options.goodput().e2eMillis() * 1e6;
         if (answer.ttftNanos() > 0) {
-            ttft.recordNanos(answer.ttftNanos());
-            isGood &= answer.ttftNanos() <= options.goodput().ttftMillis() * 1e6;
+            ttft.recordNanos(lagNanos + answer.ttftNanos());
+            ttftSinceSent.recordNanos(answer.ttftNanos());
+            isGood &= lagNanos + answer.ttftNanos() <= options.goodput().ttftMillis() * 1e6;
             if (answer.outputTokens() > 1) {
                 long perToken = (answer.e2eNanos() - answer.ttftNanos()) / (answer.outputTokens() - 1);
                 tpot.recordNanos(perToken);

@@ -24,10 +24,10 @@ public final class StartUpTraining {
                 ObjectNode completion = OpenAiClient.object().put("model", model).put("prompt", "Once upon a time").put("max_tokens", 8)
                         .put("temperature", i % 2).put("seed", i).put("stream", true);
                 completion.putObject("stream_options").put("include_usage", true);
-                client.stream("/v1/completions", OpenAiClient.bytes(completion), gap -> { });
+                client.stream("/v1/completions", OpenAiClient.bytes(completion));
                 ObjectNode chat = OpenAiClient.object().put("model", model).put("max_tokens", 8).put("stream", true);
                 chat.putArray("messages").addObject().put("role", "user").put("content", "Tell me a story.");
-                client.stream("/v1/chat/completions", OpenAiClient.bytes(chat), gap -> { });
+                client.stream("/v1/chat/completions", OpenAiClient.bytes(chat));
             }
         }
     }

@@ -35,15 +35,16 @@ public record Workload(List<Request> requests) {
     /**
      * A trace of {@code {"t_ms": arrival, "in": prompt tokens, "out": output tokens}} lines, with random prompts of those lengths.
      *
-     * @param speed 2 = arrivals twice as fast as recorded
+     * @param maxPrompts lines to take at most
+     * @param speed      2 = arrivals twice as fast as recorded
      * @throws IOException if the file cannot be read or a line is malformed, naming it
      */
-    public static Workload trace(Path file, int numPrompts, double speed, int firstTokenId, int lastTokenId, long seed) throws IOException {
+    public static Workload trace(Path file, int maxPrompts, double speed, int firstTokenId, int lastTokenId, long seed) throws IOException {
         Random random = new Random(seed);
         ObjectMapper json = new ObjectMapper();
         List<Request> requests = new ArrayList<>();
         List<String> lines = Files.readAllLines(file);
-        for (int i = 0; i < lines.size() && requests.size() < numPrompts; i++) {
+        for (int i = 0; i < lines.size() && requests.size() < maxPrompts; i++) {
             if (lines.get(i).isBlank()) {
                 continue;
             }
@@ -75,6 +76,11 @@ public record Workload(List<Request> requests) {
             seconds += -Math.log(1 - random.nextDouble()) / requestsPerSecond;
         }
         return new Workload(timed);
+    }
+
+    /** Whether the requests come at times of their own (open loop), not as soon as there is a place for them. */
+    public boolean isTimed() {
+        return requests.getLast().dueNanos() > 0;
     }
 
     private static int around(Random random, int length, double range) {

@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
         synopsisHeading = "Usage: ", customSynopsis = "./millrace bench serve [flags]")
 final class BenchServeCommand implements Callable<Integer> {
     private static final Pattern ID_RANGE = Pattern.compile("(\\d+):(\\d+)");
+    private static final int DEFAULT_PROMPTS = 200;
     private static final Pattern LIMIT = Pattern.compile("(ttft|tpot|e2el):(\\d+(?:\\.\\d+)?)");
 
     @Spec
@@ -54,8 +55,8 @@ final class BenchServeCommand implements Callable<Integer> {
     @Option(names = "--dataset-path", paramLabel = "FILE", description = "the trace: lines of {\"t_ms\": 12, \"in\": 100, \"out\": 20}")
     private Path datasetPath;
 
-    @Option(names = "--num-prompts", defaultValue = "200", paramLabel = "INT", description = "requests (default: ${DEFAULT-VALUE})")
-    private int numPrompts;
+    @Option(names = "--num-prompts", paramLabel = "INT", description = "requests (default: 200, or the whole trace)")
+    private Integer numPrompts;
 
     @Option(names = "--random-input-len", defaultValue = "64", paramLabel = "INT", description = "prompt tokens (default: ${DEFAULT-VALUE})")
     private int inputLen;
@@ -120,7 +121,7 @@ final class BenchServeCommand implements Callable<Integer> {
             spec.commandLine().getOut().print(table(options, result));
             spec.commandLine().getOut().flush();
             result.errors().forEach(text -> System.err.println("failed request: " + text));
-            JsonFile.write(json, "serve", settings(options), result.toMap());
+            JsonFile.write(json, "serve", settings(options, workload), result.toMap());
             return result.failed() == 0 ? ExitCodes.OK : ExitCodes.FAILURE;
         }
     }
@@ -153,7 +154,7 @@ final class BenchServeCommand implements Callable<Integer> {
     }
 
     private Workload workload() throws IOException {
-        BenchFlags.positive("--num-prompts", numPrompts, "--random-input-len", inputLen, "--random-output-len", outputLen, "--timeout", timeout,
+        BenchFlags.positive("--num-prompts", numPrompts == null ? 1 : numPrompts, "--random-input-len", inputLen, "--random-output-len", outputLen, "--timeout", timeout,
                 "--max-concurrency", maxConcurrency == null ? 1 : maxConcurrency);
         checkRange(rangeRatio);
         List<String> problems = new ArrayList<>();
@@ -176,8 +177,8 @@ final class BenchServeCommand implements Callable<Integer> {
         }
         int first = Integer.parseInt(ids.group(1));
         int last = Math.max(first, Integer.parseInt(ids.group(2)));
-        Workload workload = dataset.equals("trace") ? Workload.trace(datasetPath, numPrompts, traceSpeed, first, last, seed)
-                : Workload.random(numPrompts, inputLen, outputLen, rangeRatio, first, last, seed);
+        Workload workload = dataset.equals("trace") ? Workload.trace(datasetPath, numPrompts == null ? Integer.MAX_VALUE : numPrompts, traceSpeed, first, last, seed)
+                : Workload.random(numPrompts == null ? DEFAULT_PROMPTS : numPrompts, inputLen, outputLen, rangeRatio, first, last, seed);
         return Double.isFinite(rate) ? workload.arrivingAt(rate, seed) : workload;
     }
 
@@ -213,13 +214,13 @@ final class BenchServeCommand implements Callable<Integer> {
         return new ServeBench.Goodput(ttft, tpot, e2e);
     }
 
-    private Map<String, Object> settings(ServeBench.Options options) {
+    private Map<String, Object> settings(ServeBench.Options options, Workload workload) {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("base_url", baseUrl.toString());
         map.put("model_id", options.model());
         map.put("endpoint", endpoint);
         map.put("dataset_name", dataset);
-        map.put("num_prompts", numPrompts);
+        map.put("num_prompts", workload.requests().size());
         map.put("random_input_len", inputLen);
         map.put("random_output_len", outputLen);
         map.put("random_range_ratio", rangeRatio);
@@ -246,6 +247,11 @@ final class BenchServeCommand implements Callable<Integer> {
         row(table, "time per output token (TPOT)", result.tpot());
         row(table, "between texts (ITL)", result.itl());
         row(table, "whole request (E2E)", result.e2e());
+        if (result.openLoop()) {
+            row(table, "TTFT from sending", result.ttftSinceSent());
+            row(table, "E2E from sending", result.e2eSinceSent());
+            table.heading("").row("latest sending after its time, ms", Texts.rate(result.maxLagNanos() * 1e-6));
+        }
         return table.toString();
     }
 

@@ -2,6 +2,7 @@ package io.millrace.server.cli;
 
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
+import io.millrace.scheduler.GenerationService;
 import io.millrace.server.bench.StartUpTraining;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.config.Setting;
@@ -66,7 +67,7 @@ final class ServeCommand implements Callable<Integer> {
         AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
         Generation generation = Generation.open(config, model -> {
             MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
-            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), config.kvCacheDtype()));
+            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype()));
             return metrics.get();
         });
         HttpServer server;
@@ -86,7 +87,7 @@ final class ServeCommand implements Callable<Integer> {
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> shutDown(config, generation, server), "millrace-shutdown"));
         if (config.logStats()) {
-            logStats(metrics.get());
+            logStats(metrics.get(), generation.service());
         }
         // The signal's hook ends the process; this thread has nothing left to do.
         new CountDownLatch(1).await();
@@ -164,7 +165,7 @@ final class ServeCommand implements Callable<Integer> {
         }
     }
 
-    private static void logStats(SchedulerMetrics metrics) {
+    private static void logStats(SchedulerMetrics metrics, GenerationService service) {
         Thread.ofPlatform().daemon().name("millrace-stats").start(() -> {
             while (true) {
                 try {
@@ -172,7 +173,7 @@ final class ServeCommand implements Callable<Integer> {
                 } catch (InterruptedException e) {
                     return;
                 }
-                String line = metrics.line();
+                String line = metrics.line(service);
                 if (line != null) {
                     LOG.log(Level.INFO, line);
                 }

@@ -9,18 +9,36 @@ import io.millrace.scheduler.SchedulerListener;
 import io.millrace.scheduler.StepStats;
 import io.millrace.telemetry.MetricRegistry;
 import io.millrace.telemetry.ProcessMetrics;
+import io.millrace.telemetry.PulseField;
+import io.millrace.telemetry.PulseReader;
+import io.millrace.telemetry.PulseRing;
+import io.millrace.telemetry.PulseSummary;
 import io.millrace.telemetry.RequestOutcome;
 import io.millrace.telemetry.ServingMetrics;
 import io.millrace.telemetry.StepWindow;
+import io.millrace.telemetry.ThreadTimes;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.util.Locale;
 
-/** Hands the scheduler's events to the metrics of {@code /metrics} and to the rates of the log line. Allocates nothing on the engine thread. */
+/**
+ * Hands the scheduler's events to the metrics of {@code /metrics}, to the rates of the log line, and one pulse per step to {@link #pulses}.
+ * Allocates nothing on the engine thread after its first step.
+ */
 public final class SchedulerMetrics implements SchedulerListener {
+    /** A minute of steps of 10 ms, a few seconds of the shortest. */
+    private static final int PULSES = 8192;
+
     private final MetricRegistry registry;
     private final ServingMetrics metrics;
     private final StepWindow window = new StepWindow(System.nanoTime());
+    private final PulseRing pulses = new PulseRing(0, PULSES);
+    private final PulseSummary summary = new PulseSummary(pulses.reader());
+
+    // The engine thread's own, from its first step on.
+    private ThreadTimes times;
+    private long cpuNanos;
+    private long runQueueNanos;
 
     private SchedulerMetrics(MetricRegistry registry, ServingMetrics metrics) {
         this.registry = registry;
@@ -43,10 +61,28 @@ public final class SchedulerMetrics implements SchedulerListener {
         registry.writeText(out);
     }
 
-    /** Rates of the last ten seconds; null if no step was run in them. Any thread. */
-    public String line() {
+    /**
+     * Rates of the last ten seconds with the load as {@code service} is now, and how the steps since the last call went; null if no step
+     * was run in those seconds. Any thread.
+     */
+    public synchronized String line(GenerationService service) {
+        GenerationService.Status now = service.status();
+        window.setLoad(now.numRunning(), now.numWaiting(), share(now.numBlocks() - now.numFreeBlocks(), now.numBlocks()));
         StepWindow.Snapshot snapshot = window.snapshot(System.nanoTime());
-        return snapshot.isIdle() ? null : snapshot.line();
+        summary.update();
+        if (snapshot.isIdle()) {
+            return null;
+        }
+        return summary.numSteps() == 0 ? snapshot.line() : snapshot.line() + ", " + summary.line();
+    }
+
+    /** A new reader of the steps' pulses, from the oldest that is still there; each of one thread. */
+    public PulseReader pulses() {
+        return pulses.reader();
+    }
+
+    private static double share(int used, int all) {
+        return all == 0 ? 0 : (double) used / all;
     }
 
     @Override
@@ -56,7 +92,37 @@ public final class SchedulerMetrics implements SchedulerListener {
                 stats.scheduleNanos(), stats.executeNanos(), stats.settleNanos());
         window.record(System.nanoTime(), stats.numPrefillTokens(), stats.numDecodeTokens(), stats.numSequences(),
                 stats.scheduleNanos() + stats.executeNanos() + stats.settleNanos(), stats.numRunning(), stats.numWaiting(),
-                (double) used / stats.numBlocks());
+                share(used, stats.numBlocks()));
+        recordPulse(stats, used);
+    }
+
+    private void recordPulse(StepStats stats, int usedBlocks) {
+        if (times == null) {
+            // Here, since it belongs to the thread that asks for it. What the thread did before its first step is start-up.
+            times = ThreadTimes.ofCurrentThread();
+            cpuNanos = times.cpuNanos();
+            runQueueNanos = times.runQueueNanos();
+        }
+        long cpu = times.cpuNanos();
+        long runQueue = times.runQueueNanos();
+        pulses.begin(stats.stepId(), stats.startNanos());
+        pulses.set(PulseField.SCHEDULE_NANOS, stats.scheduleNanos());
+        pulses.set(PulseField.EXECUTE_NANOS, stats.executeNanos());
+        pulses.set(PulseField.SETTLE_NANOS, stats.settleNanos());
+        pulses.set(PulseField.CPU_NANOS, cpu - cpuNanos);
+        pulses.set(PulseField.RUN_QUEUE_NANOS, runQueue - runQueueNanos);
+        pulses.set(PulseField.TOKENS, (long) stats.numPrefillTokens() + stats.numDecodeTokens());
+        pulses.set(PulseField.SEQUENCES, stats.numSequences());
+        pulses.set(PulseField.KV_BLOCKS_USED, usedBlocks);
+        pulses.commit();
+        metrics.recordThread(cpu - cpuNanos, runQueue - runQueueNanos);
+        cpuNanos = cpu;
+        runQueueNanos = runQueue;
+    }
+
+    @Override
+    public void onPrefilled(RequestTimeline request) {
+        metrics.recordPrefilled(request.numPromptTokens(), request.numCachedTokens());
     }
 
     @Override
@@ -82,7 +148,7 @@ public final class SchedulerMetrics implements SchedulerListener {
             case ABORT -> RequestOutcome.ABORT;
             case ERROR -> RequestOutcome.ERROR;
         };
-        metrics.recordFinished(outcome, request.numPromptTokens(), request.numCachedTokens(), request.numOutputTokens(), request.maxTokens(),
+        metrics.recordFinished(outcome, request.numPromptTokens(), request.numOutputTokens(), request.maxTokens(),
                 request.arrivalNanos(), request.firstScheduledNanos(), request.firstTokenNanos(), request.lastTokenNanos(),
                 request.finishNanos());
     }

@@ -77,7 +77,7 @@ final class RealServer implements AutoCloseable {
 
     /** The text of a streamed answer. */
     String stream(ObjectNode body) {
-        OpenAiClient.Streamed answer = client.stream("/v1/completions", OpenAiClient.bytes(body.deepCopy().put("stream", true)), gap -> { });
+        OpenAiClient.Streamed answer = client.stream("/v1/completions", OpenAiClient.bytes(body.deepCopy().put("stream", true)));
         if (answer.error() != null) {
             throw new AssertionError(answer.error());
         }
