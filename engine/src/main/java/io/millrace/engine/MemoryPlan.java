@@ -58,12 +58,12 @@ final class MemoryPlan {
         if (blocks < blocksPerSequence) {
             long fits = blocks * one.blockSize();
             throw new EngineException("KV-001", "one sequence of " + maxModelLen + " tokens needs " + blocksPerSequence + " KV blocks ("
-                    + bytes(blocksPerSequence * blockBytes) + " as " + one.dtype() + "), but " + asked + " gives " + blocks + " (" + fits
+                    + bytes(product(blocksPerSequence, blockBytes)) + " as " + one.dtype() + "), but " + asked + " gives " + blocks + " (" + fits
                     + " tokens). " + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory" : "Give more memory")
                     + " with --memory-utilization or --kv-cache-memory-bytes" + (config.numKvBlocks() > 0 ? ", or more blocks" : ""));
         }
-        if (blocks * blockBytes > left) {
-            throw new EngineException("KV-002", asked + " take " + bytes(blocks * blockBytes) + ", but after weights and workspace of " + bytes(held)
+        if (blocks > Math.max(0, left) / blockBytes) {
+            throw new EngineException("KV-002", asked + " take " + bytes(product(blocks, blockBytes)) + ", but after weights and workspace of " + bytes(held)
                     + " only " + bytes(Math.max(0, left)) + " of memory are left (" + machine.source() + "); ask for less");
         }
         KvCacheShape cache = new KvCacheShape(one.numLayers(), (int) blocks, one.blockSize(), one.numKvHeads(), one.headDim(), one.dtype());
@@ -118,6 +118,11 @@ final class MemoryPlan {
 
     private static String line(String what, long value, String note) {
         return String.format(Locale.ROOT, "  %-12s %,18d bytes%s", what, value, note.isEmpty() ? "" : "  " + note);
+    }
+
+    /** For messages: a size beyond a long is one that nobody has. */
+    private static long product(long a, long b) {
+        return Math.multiplyHigh(a, b) == 0 && a * b >= 0 ? a * b : Long.MAX_VALUE;
     }
 
     private static String percent(double share) {

@@ -60,6 +60,10 @@ class MemoryPlanTest {
         assertThat(MemoryPlan.of(machine(400_000_000), config.withKvCache("auto", 9), HELD, ONE, 64).cache().numBlocks()).isEqualTo(9);
         assertThatThrownBy(() -> MemoryPlan.of(machine(400_000_000), config.withKvCache("auto", 5000), HELD, ONE, 64))
                 .isInstanceOf(EngineException.class).hasMessageStartingWith("KV-002:");
+        // 2^31 blocks of 2^34 bytes are more than a long counts.
+        KvCacheShape huge = new KvCacheShape(1024, 1, 4096, 512, 1024, DType.F32);
+        assertThatThrownBy(() -> MemoryPlan.of(machine(1L << 45), config.withKvCache("auto", Integer.MAX_VALUE), HELD, huge, 64))
+                .isInstanceOf(EngineException.class).hasMessageStartingWith("KV-002:");
     }
 
     /** Property: a cgroup v2 limit of any ancestor cuts the machine's figure; reclaimable file cache counts as free. */

@@ -67,10 +67,14 @@ class ModelLoaderTest {
             MODEL-010 | "eos_token_id":2           | "attention_bias":true                       | 'model.layers.0.self_attn.q_proj.bias'
             MODEL-011 | "intermediate_size":12     | "intermediate_size":16                      | should have the shape [16, 8] by config.json, has [12, 8]
             KV-001    | "max_position_embeddings":64 | "max_position_embeddings":2147483647      | Set --max-model-len to
-            KV-001    | "num_hidden_layers":2      | "num_hidden_layers":2147483647              | KV cache and tables
-            KV-001    | "eos_token_id":2           | "head_dim":2147483646                       | KV cache and tables
-            MODEL-011 | "hidden_size":8            | "hidden_size":2147483646,"head_dim":4       | 'model.embed_tokens.weight' should have
-            MODEL-011 | "vocab_size":10            | "vocab_size":2147483647                     | 'model.embed_tokens.weight' should have
+            KV-001    | "max_position_embeddings":64 | "max_position_embeddings":300000000,"num_attention_heads":4096,"num_key_value_heads":1024,"head_dim":256 | KV cache and tables
+            MODEL-007 | "num_hidden_layers":2      | "num_hidden_layers":2147483647              | number of layers 2147483647 is outside [1, 4096]
+            MODEL-007 | "eos_token_id":2           | "head_dim":2147483646                       | 2 heads of 2147483646 elements: width 4294967292
+            MODEL-007 | "num_attention_heads":2,"num_key_value_heads":1 | "num_attention_heads":67109888,"num_key_value_heads":1024,"head_dim":64 | width 4295032832 is outside [1, 1048576]
+            MODEL-007 | "num_attention_heads":2,"num_key_value_heads":1 | "num_attention_heads":65536,"num_key_value_heads":65536,"head_dim":2 | key/value heads 65536
+            MODEL-007 | "hidden_size":8            | "hidden_size":2147483646,"head_dim":4       | hidden size 2147483646
+            MODEL-007 | "intermediate_size":12     | "intermediate_size":2147483646              | intermediate size 2147483646
+            MODEL-007 | "vocab_size":10            | "vocab_size":2147483647                     | vocabulary 2147483647
             MODEL-010 | "num_hidden_layers":2      | "num_hidden_layers":3                       | 'model.layers.2.input_layernorm.weight'
             MODEL-001 | {                          | [                                           | config.json
             """)

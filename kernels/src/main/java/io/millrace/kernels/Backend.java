@@ -24,6 +24,9 @@ public interface Backend extends AutoCloseable {
     /** An F32 constant {@code [rows, cols]} copied from {@code values}: norm weights, biases, rope tables. */
     Tensor constant(String name, long rows, long cols, float[] values);
 
+    /** The same with values that {@code filler} computes straight into the backend's memory: for tables that grow with the context. */
+    Tensor constant(String name, long rows, long cols, RowFiller filler);
+
     /** Takes over a weight made of row-stacked parts of equal width and type (q|k|v, gate|up); the parts are copied or repacked. */
     Weight weight(String name, WeightPart... parts);
 

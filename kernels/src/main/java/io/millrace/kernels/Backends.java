@@ -20,7 +20,7 @@ public final class Backends {
         return switch (name) {
             case "cpu" -> NativeCpuBackend.create(limits, threads);
             case "reference" -> ReferenceBackend.create(limits);
-            default -> throw new IllegalArgumentException("BE-001 unknown backend '" + name + "'; known: cpu, reference");
+            default -> throw new IllegalArgumentException("BE-001: unknown backend '" + name + "'; use cpu or reference");
         };
     }
 }

@@ -1,5 +1,7 @@
 package io.millrace.kernels;
 
+import java.lang.foreign.MemorySegment;
+
 /**
  * The argument rules of {@link Ops}, shared by all backends so that a wrong call is refused with the same words everywhere. They
  * run while a program is recorded; replay checks nothing. Every failure is an {@link IllegalArgumentException} that starts with a
@@ -15,6 +17,8 @@ package io.millrace.kernels;
  * </ul>
  */
 public final class OpChecks {
+    private static final long MAX_CONSTANT_COLS = 1L << 28;
+
     private OpChecks() {}
 
     /** Rows that a tensor of {@code extent} must be able to hold; FIXED has no capacity of its own. */
@@ -36,8 +40,17 @@ public final class OpChecks {
 
     /** A constant's values fill {@code [rows, cols]} exactly. */
     public static void constant(String name, long rows, long cols, float[] values) {
-        if (rows <= 0 || cols <= 0 || rows * cols != values.length) {
+        constant(name, rows, cols);
+        if (rows * cols != values.length) {
             throw fail("OP-001", "constant " + name, "[" + rows + ", " + cols + "] needs " + rows * cols + " values, got " + values.length);
+        }
+    }
+
+    /** A constant's sizes, positive and countable. */
+    public static void constant(String name, long rows, long cols) {
+        if (rows <= 0 || cols <= 0 || cols > MAX_CONSTANT_COLS || rows > Long.MAX_VALUE / 8 / cols) {
+            throw fail("OP-001", "constant " + name, "[" + rows + ", " + cols + "] must have at least one row, and 1 to " + MAX_CONSTANT_COLS
+                    + " cols");
         }
     }
 
@@ -176,6 +189,20 @@ public final class OpChecks {
         }
     }
 
+    /** What a backend throws once it is closed. */
+    public static IllegalStateException closed(String backend) {
+        return new IllegalStateException("BE-002: this " + backend + " backend is closed; make a new one");
+    }
+
+    /** Refuses tensors whose memory another backend owns: with that backend closed, a replay would read what is no longer there. */
+    public static void owned(String op, MemorySegment.Scope scope, String backend, Tensor... tensors) {
+        for (Tensor tensor : tensors) {
+            if (tensor != null && !tensor.data().scope().equals(scope)) {
+                throw foreign(op, "tensor " + tensor.name(), tensor, backend);
+            }
+        }
+    }
+
     /** What a backend throws when it is handed {@code argument} that it did not make. */
     public static IllegalArgumentException foreign(String op, String argument, Object value, String backend) {
         return fail("OP-005", op, argument + " (" + value.getClass().getSimpleName() + ") was not made by this " + backend
@@ -264,6 +291,6 @@ public final class OpChecks {
     }
 
     private static IllegalArgumentException fail(String code, String op, String message) {
-        return new IllegalArgumentException(code + " " + op + ": " + message);
+        return new IllegalArgumentException(code + ": " + op + ": " + message);
     }
 }

@@ -7,6 +7,7 @@ import static io.millrace.kernels.TestValues.weight;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
@@ -104,6 +105,76 @@ public interface BackendProperties extends BackendUnderTest {
             Program ofA = a.record(ops -> {});
             assertThatThrownBy(() -> b.run(ofA)).hasMessageContaining("OP-005");
         }
+    }
+
+    /** Property: memory of another backend of the same kind is refused too, since that backend may close first; so is a closed one. */
+    @Test
+    default void memoryOfAnotherBackendIsRefused() {
+        try (Backend a = create(SMALL, 1); Backend b = create(SMALL, 1)) {
+            WeightPart part = new WeightPart("p", DType.F32, 4, 4, MemorySegment.ofArray(new float[16]));
+            Weight weightA = a.weight("weightA", part);
+            Tensor xA = a.activations("xA", Extent.TOKENS, 4);
+            Tensor rowA = a.constant("rowA", 1, 4, new float[4]);
+            Weight weightB = b.weight("weightB", part);
+            Tensor xB = b.activations("xB", Extent.TOKENS, 4);
+            Tensor yB = b.activations("yB", Extent.TOKENS, 4);
+            Tensor rowB = b.constant("rowB", 1, 4, new float[4]);
+            refused(b, "OP-005", ops -> ops.embed(weightA, 1f, xB), "weightA");
+            refused(b, "OP-005", ops -> ops.embed(weightB, 1f, xA), "xA");
+            refused(b, "OP-005", ops -> ops.rmsNorm(xB, rowA, 1e-5f, yB), "rowA");
+            refused(b, "OP-005", ops -> ops.addRmsNorm(xB, xA, rowB, 1e-5f, yB), "xA");
+            refused(b, "OP-005", ops -> ops.add(xB, xA), "xA");
+            refused(b, "OP-005", ops -> ops.linear(xB, weightA, null, yB), "weightA");
+            refused(b, "OP-005", ops -> ops.linear(xB, weightB, rowA, yB), "rowA");
+            refused(b, "OP-005", ops -> ops.linear(xA, weightB, rowB, yB), "xA");
+            AttentionShape shape = new AttentionShape(2, 1, 2, 1f);
+            KvCacheShape kv = new KvCacheShape(1, 2, 4, 1, 2, DType.F32);
+            KvCache cacheA = a.kvCache(kv);
+            KvCache cacheB = b.kvCache(kv);
+            Tensor qkv = b.activations("qkv", Extent.TOKENS, 8);
+            Rope ropeA = new Rope(a.constant("cosA", 4, 1, new float[4]), a.constant("sinA", 4, 1, new float[4]), 2);
+            Rope ropeB = new Rope(b.constant("cosB", 4, 1, new float[4]), b.constant("sinB", 4, 1, new float[4]), 2);
+            refused(b, "OP-005", ops -> ops.ropeAndCache(qkv, ropeA, shape, cacheB, 0), "cosA");
+            refused(b, "OP-005", ops -> ops.ropeAndCache(qkv, ropeB, shape, cacheA, 0), "cache");
+            refused(b, "OP-005", ops -> ops.attention(qkv, shape, cacheA, 0, xB), "cache");
+            refused(b, "OP-005", ops -> ops.attention(qkv, shape, cacheB, 0, xA), "xA");
+            assertThat(b.record(ops -> ops.linear(xB, weightB, rowB, yB)).numOps()).isEqualTo(1);
+            a.close();
+            refused(b, "OP-005", ops -> ops.add(xB, xA), "xA");
+            assertThatThrownBy(() -> a.record(ops -> {})).isInstanceOf(IllegalStateException.class).hasMessageStartingWith("BE-002:");
+            assertThatThrownBy(() -> a.activations("x", Extent.TOKENS, 4)).hasMessageStartingWith("BE-002:");
+            assertThatThrownBy(() -> a.weight("w", part)).hasMessageStartingWith("BE-002:");
+            assertThatThrownBy(a::memoryBytes).hasMessageStartingWith("BE-002:");
+        }
+    }
+
+    /** Property: a constant computed row by row holds what the array would, whether made by one thread or by all. */
+    @Test
+    default void aConstantIsComputedRowByRow() {
+        try (Backend b = create(SMALL, 1)) {
+            for (int rows : new int[] {1, 1025, 90_001}) {
+                Tensor table = b.constant("table", rows, 3, (row, values) -> {
+                    for (int i = 0; i < values.length; i++) {
+                        values[i] = row * 3 + i;
+                    }
+                });
+                for (long i : new long[] {0, 2, 3L * rows / 2, 3L * rows - 1}) {
+                    assertThat(table.data().get(java.lang.foreign.ValueLayout.JAVA_FLOAT, 4 * i)).isEqualTo((float) i);
+                }
+            }
+            assertThatThrownBy(() -> b.constant("c", 0, 3, (row, values) -> {})).hasMessageStartingWith("OP-001:");
+            assertThatThrownBy(() -> b.constant("c", 1L << 62, 3, (row, values) -> {})).hasMessageStartingWith("OP-001:");
+        }
+    }
+
+    /** Property: head counts whose product leaves an int are refused, not wrapped into something that looks small. */
+    @Test
+    default void attentionShapesThatWrapAreRefused() {
+        for (int[] s : new int[][] {{67_109_888, 1024, 64}, {1 << 20, 1 << 20, 2}, {1 << 16, 1, 1 << 16}, {0, 1, 2}, {-2, 1, 2}}) {
+            assertThatThrownBy(() -> new AttentionShape(s[0], s[1], s[2], 1f)).isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageStartingWith("OP-006:").hasMessageContaining("heads=" + s[0]);
+        }
+        assertThat(new AttentionShape(128, 8, 128, 1f).qkvCols()).isEqualTo(144 * 128);
     }
 
     @Test

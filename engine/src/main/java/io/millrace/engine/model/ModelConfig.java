@@ -16,6 +16,30 @@ import java.util.List;
 public record ModelConfig(Path file, String architecture, int vocabSize, int hiddenSize, int intermediateSize, int numLayers, int numHeads,
         int numKvHeads, int headDim, int contextLength, float normEps, String hiddenAct, RopeConfig rope, boolean tiedEmbeddings,
         boolean attentionBias, boolean mlpBias, List<Integer> eosTokenIds) {
+    /** Widest activation row; the widest of any published model is 2^18. Sums and products of a few widths stay far inside an int. */
+    private static final int MAX_WIDTH = 1 << 20;
+    /** Ten times the largest vocabulary in use. */
+    private static final int MAX_VOCABULARY = 1 << 22;
+    private static final int MAX_LAYERS = 4096;
+    /** Work items are tokens of a step (at most 2^20) times key/value heads, and are counted in 32 bits. */
+    private static final int MAX_KV_HEADS = 1 << 10;
+
+    /** @throws EngineException {@code MODEL-007} for sizes whose products would leave the range that kernels count in */
+    public ModelConfig {
+        bounded(file, "hidden size", hiddenSize, MAX_WIDTH);
+        bounded(file, "intermediate size", intermediateSize, MAX_WIDTH);
+        bounded(file, "vocabulary", vocabSize, MAX_VOCABULARY);
+        bounded(file, "number of layers", numLayers, MAX_LAYERS);
+        bounded(file, "number of key/value heads", numKvHeads, MAX_KV_HEADS);
+        bounded(file, numHeads + " heads of " + headDim + " elements: width", (long) numHeads * headDim, MAX_WIDTH);
+    }
+
+    private static void bounded(Path file, String what, long value, long limit) {
+        if (value < 1 || value > limit) {
+            throw new EngineException("MODEL-007", file + ": " + what + " " + value + " is outside [1, " + limit
+                    + "]; no model of this architecture has that. Download the file again");
+        }
+    }
 
     /**
      * @throws EngineException {@code MODEL-001} unreadable, {@code MODEL-002} key missing or of a wrong type, {@code MODEL-003} no

@@ -3,7 +3,7 @@ package io.millrace.engine.model;
 import io.millrace.engine.EngineException;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Rope;
-import java.util.stream.IntStream;
+import io.millrace.kernels.Tensor;
 
 /**
  * Rotary position embedding (RoFormer, arXiv 2104.09864) as configured, and its tables.
@@ -13,8 +13,6 @@ import java.util.stream.IntStream;
  * @param scaling    how the frequencies are stretched for contexts beyond the pre-training length
  */
 public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
-    private static final int PARALLEL_FROM = 1 << 18;
-
     /** Stretching of the frequencies. */
     public sealed interface Scaling {
         /** The frequency to use in place of {@code inverseFrequency}, in radians per position, for the rotated pair {@code index}. */
@@ -117,18 +115,21 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
 
     /** Cosine and sine tables for positions {@code [0, numPositions)}, computed in double and rounded once. */
     public Rope tables(Backend backend, int numPositions) {
-        int half = rotaryDim / 2;
-        float[] cos = new float[Math.multiplyExact(numPositions, half)];
-        float[] sin = new float[cos.length];
-        IntStream elements = IntStream.range(0, half);
-        // 128k positions take a good part of a second; small tables are done before a pool has started.
-        (cos.length > PARALLEL_FROM ? elements.parallel() : elements).forEach(i -> {
-            double frequency = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
-            for (int position = 0; position < numPositions; position++) {
-                cos[position * half + i] = (float) Math.cos(position * frequency);
-                sin[position * half + i] = (float) Math.sin(position * frequency);
+        double[] frequencies = new double[rotaryDim / 2];
+        for (int i = 0; i < frequencies.length; i++) {
+            frequencies[i] = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
+        }
+        // Straight into the backend's memory: at a million positions the tables are half a gigabyte.
+        Tensor cos = backend.constant("rope.cos", numPositions, frequencies.length, (position, values) -> {
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) Math.cos(position * frequencies[i]);
             }
         });
-        return new Rope(backend.constant("rope.cos", numPositions, half, cos), backend.constant("rope.sin", numPositions, half, sin), rotaryDim);
+        Tensor sin = backend.constant("rope.sin", numPositions, frequencies.length, (position, values) -> {
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) Math.sin(position * frequencies[i]);
+            }
+        });
+        return new Rope(cos, sin, rotaryDim);
     }
 }

@@ -26,7 +26,7 @@ import java.util.Optional;
  */
 public final class ChatTemplates {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final long MAX_CONFIG_BYTES = 64L << 20;
+    private static final long MAX_CONFIG_BYTES = 16L << 20;
     private static final String DEFAULT = "default";
     private static final String TOOL_USE = "tool_use";
 

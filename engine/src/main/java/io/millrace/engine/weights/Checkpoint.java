@@ -1,16 +1,18 @@
 package io.millrace.engine.weights;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import io.millrace.engine.EngineException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,10 +30,11 @@ import java.util.stream.Stream;
 public final class Checkpoint implements WeightSource {
     private static final String SINGLE = "model.safetensors";
     private static final String INDEX = "model.safetensors.index.json";
-    private static final long MAX_INDEX_BYTES = 100_000_000;
-    private static final ObjectMapper JSON = new ObjectMapper(JsonFactory.builder()
-            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(4096).maxStringLength(1 << 20).build())
-            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES).build());
+    /** Three times the largest in use. */
+    private static final long MAX_INDEX_BYTES = 32L << 20;
+    private static final JsonFactory JSON = JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(16).maxNameLength(4096).maxStringLength(4096).build())
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES).disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES).build();
 
     private final Path folder;
     private final Map<String, SafetensorsFile> fileOfTensor;
@@ -148,29 +151,51 @@ public final class Checkpoint implements WeightSource {
         return SafetensorsFile.open(file);
     }
 
+    /** Read as a stream: a tree of a hostile index would take many times its size of heap. */
     private static Map<String, String> readIndex(Path index) {
-        try {
+        try (InputStream in = Files.newInputStream(index)) {
             if (Files.size(index) > MAX_INDEX_BYTES) {
-                throw new EngineException("ST-010", index + " has " + Files.size(index) + " bytes, more than the limit of " + MAX_INDEX_BYTES);
-            }
-            JsonNode map = JSON.readTree(Files.readAllBytes(index)).path("weight_map");
-            if (!map.isObject() || map.isEmpty()) {
-                throw new EngineException("ST-010", index + " has no object 'weight_map' with tensors; download it again");
+                throw new EngineException("ST-010", index + " has " + Files.size(index) + " bytes, the limit is " + MAX_INDEX_BYTES
+                        + "; download it again");
             }
             Map<String, String> shardOfTensor = new LinkedHashMap<>();
-            for (Map.Entry<String, JsonNode> entry : map.properties()) {
-                if (!entry.getValue().isTextual()) {
-                    throw new EngineException("ST-010", index + ": weight_map entry " + SafetensorsHeader.quote(entry.getKey())
-                            + " is not a file name");
+            try (JsonParser parser = JSON.createParser(in)) {
+                boolean isObject = parser.nextToken() == JsonToken.START_OBJECT;
+                while (isObject && parser.nextToken() == JsonToken.FIELD_NAME) {
+                    boolean isMap = parser.currentName().equals("weight_map");
+                    if (parser.nextToken() == JsonToken.START_OBJECT && isMap) {
+                        readWeightMap(index, parser, shardOfTensor);
+                    } else {
+                        parser.skipChildren();
+                    }
                 }
-                shardOfTensor.put(entry.getKey(), entry.getValue().textValue());
+            }
+            if (shardOfTensor.isEmpty()) {
+                throw new EngineException("ST-010", index + " has no object 'weight_map' with tensors; download it again");
             }
             return shardOfTensor;
         } catch (JsonProcessingException e) {
             throw new EngineException("ST-010", index + " is not valid JSON (line " + (e.getLocation() == null ? 0 : e.getLocation().getLineNr())
                     + "); download it again", e);
         } catch (IOException e) {
-            throw new EngineException("ST-010", index + " cannot be read: " + e.getMessage(), e);
+            throw new EngineException("ST-010", index + " cannot be read: " + e.getMessage() + "; check its permissions", e);
+        }
+    }
+
+    private static void readWeightMap(Path index, JsonParser parser, Map<String, String> shardOfTensor) throws IOException {
+        // Thousands of tensors share a few file names.
+        Map<String, String> shards = new HashMap<>();
+        while (parser.nextToken() == JsonToken.FIELD_NAME) {
+            String tensor = parser.currentName();
+            if (parser.nextToken() != JsonToken.VALUE_STRING) {
+                throw new EngineException("ST-010", index + ": weight_map entry " + SafetensorsHeader.quote(tensor)
+                        + " is not a file name; download it again");
+            }
+            if (shardOfTensor.size() == SafetensorsHeader.MAX_TENSORS) {
+                throw new EngineException("ST-010", index + " lists more than " + SafetensorsHeader.MAX_TENSORS
+                        + " tensors; download it again");
+            }
+            shardOfTensor.put(tensor, shards.computeIfAbsent(parser.getText(), name -> name));
         }
     }
 

@@ -75,11 +75,6 @@ public final class SafetensorsFile implements AutoCloseable {
         return java.util.Collections.unmodifiableMap(header.tensors());
     }
 
-    /** The free-form strings of {@code __metadata__}. */
-    public Map<String, String> metadata() {
-        return java.util.Collections.unmodifiableMap(header.metadata());
-    }
-
     /** The mapped bytes of {@code tensor}, little-endian, row-major, of any alignment; borrowed until {@link #close}. */
     public MemorySegment data(TensorInfo tensor) {
         return data.asSlice(tensor.begin(), tensor.byteSize());

@@ -27,7 +27,7 @@ final class SafetensorsHeader {
     /** The format's own limit on n. */
     static final long MAX_HEADER_BYTES = 100_000_000;
     /** Far above any real file; bounds the heap that a hostile header can ask for. */
-    private static final int MAX_TENSORS = 250_000;
+    static final int MAX_TENSORS = 250_000;
     private static final int MAX_RANK = 16;
 
     private static final JsonFactory JSON = JsonFactory.builder()
@@ -39,7 +39,6 @@ final class SafetensorsHeader {
     private final Path file;
     private final long dataBytes;
     private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
-    private final Map<String, String> metadata = new LinkedHashMap<>();
 
     private SafetensorsHeader(Path file, long dataBytes) {
         this.file = file;
@@ -66,16 +65,12 @@ final class SafetensorsHeader {
         return tensors;
     }
 
-    Map<String, String> metadata() {
-        return metadata;
-    }
-
     private void readRoot(JsonParser parser) throws IOException {
         expect(parser.nextToken(), JsonToken.START_OBJECT, "the header");
         while (parser.nextToken() != JsonToken.END_OBJECT) {
             String name = parser.currentName();
             if (name.equals("__metadata__")) {
-                readMetadata(parser);
+                checkMetadata(parser);
             } else {
                 if (tensors.size() == MAX_TENSORS) {
                     throw new EngineException("ST-003", file + ": header lists more than " + MAX_TENSORS + " tensors; split the file into shards");
@@ -91,12 +86,15 @@ final class SafetensorsHeader {
         }
     }
 
-    private void readMetadata(JsonParser parser) throws IOException {
+    /** Free-form strings that nothing here needs: checked, never kept, whatever their number. */
+    private void checkMetadata(JsonParser parser) throws IOException {
         expect(parser.nextToken(), JsonToken.START_OBJECT, "__metadata__");
         while (parser.nextToken() != JsonToken.END_OBJECT) {
             String key = parser.currentName();
-            expect(parser.nextToken(), JsonToken.VALUE_STRING, "__metadata__." + quote(key));
-            metadata.put(key, parser.getText());
+            JsonToken value = parser.nextToken();
+            if (value != JsonToken.VALUE_STRING) {
+                expect(value, JsonToken.VALUE_STRING, "__metadata__." + quote(key));
+            }
         }
     }
 

@@ -65,6 +65,21 @@ class RopeConfigTest {
         }
     }
 
+    /** Property: tables never stand on the Java heap, where a million positions would take half a gigabyte. */
+    @Test
+    void tablesTakeNoHeap() {
+        RopeConfig rope = new RopeConfig(10_000, 32, new RopeConfig.Unscaled());
+        var threads = (com.sun.management.ThreadMXBean) java.lang.management.ManagementFactory.getThreadMXBean();
+        try (Backend backend = Backends.create("reference", new BatchLimits(1, 1, 1, 1, 0), 1)) {
+            rope.tables(backend, 8);
+            long before = threads.getCurrentThreadAllocatedBytes();
+            rope.tables(backend, 16_384);
+            // Two tables of 1 MiB, made by this thread alone.
+            assertThat(threads.getCurrentThreadAllocatedBytes() - before).isLessThan(200_000);
+            assertThat(backend.memoryBytes().get("constants")).isGreaterThan(2 << 20);
+        }
+    }
+
     private RopeConfig read(String json) throws IOException {
         return RopeConfig.read(ConfigJson.read(Files.writeString(folder.resolve("config.json"), json)), 16);
     }

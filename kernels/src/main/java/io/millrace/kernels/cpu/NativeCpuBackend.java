@@ -11,6 +11,7 @@ import io.millrace.kernels.KvCacheShape;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.Program;
+import io.millrace.kernels.RowFiller;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
 import io.millrace.kernels.WeightPart;
@@ -48,9 +49,16 @@ public final class NativeCpuBackend implements Backend {
         this.threads = threads;
         this.isa = isa;
         this.forced = forced;
+        // Nothing is in the arena yet: if this fails there is nothing to free.
         this.team = CpuKernels.createTeam(threads, isa.ordinal());
-        this.batch = new Batch(limits, arena);
-        this.nativeBatch = NativeBatch.describe(batch, arena);
+        try {
+            this.batch = new Batch(limits, arena);
+            this.nativeBatch = NativeBatch.describe(batch, arena);
+        } catch (RuntimeException | Error e) {
+            CpuKernels.destroyTeam(team);
+            arena.close();
+            throw e;
+        }
     }
 
     /**
@@ -88,6 +96,7 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public Tensor activations(String name, Extent extent, long cols) {
+        requireOpen();
         OpChecks.activations(name, cols);
         long rows = OpChecks.capacity(name, extent, limits);
         MemorySegment data = allocate(rows * cols * DType.F32.bytes());
@@ -97,6 +106,7 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public Tensor constant(String name, long rows, long cols, float[] values) {
+        requireOpen();
         OpChecks.constant(name, rows, cols, values);
         MemorySegment data = allocate(rows * cols * DType.F32.bytes());
         MemorySegment.copy(values, 0, data, ValueLayout.JAVA_FLOAT, 0, values.length);
@@ -105,7 +115,18 @@ public final class NativeCpuBackend implements Backend {
     }
 
     @Override
+    public Tensor constant(String name, long rows, long cols, RowFiller filler) {
+        requireOpen();
+        OpChecks.constant(name, rows, cols);
+        MemorySegment data = allocate(rows * cols * DType.F32.bytes());
+        filler.fillAll(data, rows, (int) cols);
+        constantBytes += data.byteSize();
+        return new Tensor(name, DType.F32, Extent.FIXED, rows, cols, data);
+    }
+
+    @Override
     public Weight weight(String name, WeightPart... parts) {
+        requireOpen();
         OpChecks.parts(name, parts);
         DType dtype = parts[0].dtype();
         long inFeatures = parts[0].cols();
@@ -131,6 +152,7 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public KvCache kvCache(KvCacheShape shape) {
+        requireOpen();
         OpChecks.kvCache(shape);
         long half = shape.byteSize() / 2;
         kvCacheBytes += shape.byteSize();
@@ -139,7 +161,8 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public Program record(Consumer<Ops> forward) {
-        NativeRecorder recorder = new NativeRecorder(this);
+        requireOpen();
+        NativeRecorder recorder = new NativeRecorder(this, arena.scope());
         forward.accept(recorder);
         NativeProgram program = new NativeProgram(this, recorder.names(), recorder.write(arena));
         CpuKernels.prepare(team, program.ops(), program.numOps(), nativeBatch);
@@ -151,14 +174,14 @@ public final class NativeCpuBackend implements Backend {
         if (!(program instanceof NativeProgram own) || own.owner() != this) {
             throw OpChecks.foreign("run", "program", program, name());
         }
-        if (!arena.scope().isAlive()) {
-            throw new IllegalStateException("BE-002 this backend is closed");
-        }
+        requireOpen();
         CpuKernels.run(team, own.ops(), own.numOps(), nativeBatch);
     }
 
     @Override
     public Map<String, Long> memoryBytes() {
+        // The team's memory is gone with the team: asking for its size would read it.
+        requireOpen();
         Map<String, Long> bytes = new LinkedHashMap<>();
         bytes.put("weights", weightBytes);
         bytes.put("constants", constantBytes);
@@ -173,6 +196,12 @@ public final class NativeCpuBackend implements Backend {
         if (arena.scope().isAlive()) {
             CpuKernels.destroyTeam(team);
             arena.close();
+        }
+    }
+
+    private void requireOpen() {
+        if (!arena.scope().isAlive()) {
+            throw OpChecks.closed(name());
         }
     }
 

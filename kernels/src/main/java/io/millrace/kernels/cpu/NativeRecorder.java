@@ -31,11 +31,14 @@ import java.util.function.Consumer;
 /** Checks each call and keeps it as a writer of one {@code mr_op}; {@link #write} lays them out in an array. */
 final class NativeRecorder implements Ops {
     private final NativeCpuBackend owner;
+    private final MemorySegment.Scope scope;
     private final List<String> names = new ArrayList<>();
     private final List<Consumer<MemorySegment>> writers = new ArrayList<>();
 
-    NativeRecorder(NativeCpuBackend owner) {
+    /** @param scope lifetime of everything that {@code owner} made */
+    NativeRecorder(NativeCpuBackend owner, MemorySegment.Scope scope) {
         this.owner = owner;
+        this.scope = scope;
     }
 
     List<String> names() {
@@ -54,6 +57,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void embed(Weight table, float scale, Tensor out) {
         OpChecks.embed(table, scale, out);
+        owned("embed", out);
         NativeWeight weight = own("embed", "table", table);
         add("embed", MillraceCpu.MR_OP_EMBED(), args -> {
             weight(mr_embed_args.table(args), weight);
@@ -65,6 +69,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
         OpChecks.rmsNorm(x, weight, eps, out);
+        owned("rmsNorm", x, weight, out);
         add("rmsNorm", MillraceCpu.MR_OP_RMS_NORM(), args -> {
             matrix(mr_rms_norm_args.x(args), x);
             mr_rms_norm_args.weight(args, weight.data());
@@ -76,6 +81,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void addRmsNorm(Tensor residual, Tensor delta, Tensor weight, float eps, Tensor out) {
         OpChecks.addRmsNorm(residual, delta, weight, eps, out);
+        owned("addRmsNorm", residual, delta, weight, out);
         add("addRmsNorm", MillraceCpu.MR_OP_ADD_RMS_NORM(), args -> {
             matrix(mr_add_rms_norm_args.residual(args), residual);
             matrix(mr_add_rms_norm_args.delta(args), delta);
@@ -88,6 +94,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void add(Tensor residual, Tensor delta) {
         OpChecks.add(residual, delta);
+        owned("add", residual, delta);
         add("add", MillraceCpu.MR_OP_ADD(), args -> {
             matrix(mr_add_args.residual(args), residual);
             matrix(mr_add_args.delta(args), delta);
@@ -97,6 +104,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void linear(Tensor x, Weight weight, Tensor bias, Tensor out) {
         OpChecks.linear(x, weight, bias, out);
+        owned("linear", x, bias, out);
         NativeWeight own = own("linear", "weight", weight);
         add("linear", MillraceCpu.MR_OP_LINEAR(), args -> {
             matrix(mr_linear_args.x(args), x);
@@ -109,6 +117,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
         OpChecks.ropeAndCache(qkv, rope, shape, cache, layer);
+        owned("ropeAndCache", qkv, rope.cos(), rope.sin());
         NativeKvCache own = own("ropeAndCache", cache);
         add("ropeAndCache", MillraceCpu.MR_OP_ROPE_AND_CACHE(), args -> {
             matrix(mr_rope_args.qkv(args), qkv);
@@ -125,6 +134,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
         OpChecks.attention(qkv, shape, cache, layer, out);
+        owned("attention", qkv, out);
         NativeKvCache own = own("attention", cache);
         add("attention", MillraceCpu.MR_OP_ATTENTION(), args -> {
             matrix(mr_attention_args.qkv(args), qkv);
@@ -139,6 +149,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void swiglu(Tensor gateUp, Tensor out) {
         OpChecks.swiglu(gateUp, out);
+        owned("swiglu", gateUp, out);
         add("swiglu", MillraceCpu.MR_OP_SWIGLU(), args -> {
             matrix(mr_swiglu_args.gate_up(args), gateUp);
             matrix(mr_swiglu_args.out(args), out);
@@ -148,6 +159,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void gatherLogitRows(Tensor x, Tensor out) {
         OpChecks.gatherLogitRows(x, out);
+        owned("gatherLogitRows", x, out);
         add("gatherLogitRows", MillraceCpu.MR_OP_GATHER_LOGIT_ROWS(), args -> {
             matrix(mr_gather_args.x(args), x);
             matrix(mr_gather_args.out(args), out);
@@ -157,6 +169,7 @@ final class NativeRecorder implements Ops {
     @Override
     public void sample(Tensor logits) {
         OpChecks.sample(logits);
+        owned("sample", logits);
         add("sample", MillraceCpu.MR_OP_SAMPLE(), args -> matrix(mr_sample_args.logits(args), logits));
     }
 
@@ -192,6 +205,10 @@ final class NativeRecorder implements Ops {
         mr_kv_cache.num_kv_heads(at, cache.shape().numKvHeads());
         mr_kv_cache.head_dim(at, cache.shape().headDim());
         mr_kv_cache.dtype(at, cache.shape().dtype().ordinal());
+    }
+
+    private void owned(String op, Tensor... tensors) {
+        OpChecks.owned(op, scope, owner.name(), tensors);
     }
 
     private NativeWeight own(String op, String argument, Weight weight) {

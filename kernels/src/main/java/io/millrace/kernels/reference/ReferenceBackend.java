@@ -10,6 +10,7 @@ import io.millrace.kernels.KvCacheShape;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.Program;
+import io.millrace.kernels.RowFiller;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
 import io.millrace.kernels.WeightPart;
@@ -62,6 +63,7 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public Tensor activations(String name, Extent extent, long cols) {
+        requireOpen();
         OpChecks.activations(name, cols);
         long rows = OpChecks.capacity(name, extent, limits);
         MemorySegment data = arena.allocate(rows * cols * DType.F32.bytes(), ALIGNMENT);
@@ -71,6 +73,7 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public Tensor constant(String name, long rows, long cols, float[] values) {
+        requireOpen();
         OpChecks.constant(name, rows, cols, values);
         MemorySegment data = arena.allocate(rows * cols * DType.F32.bytes(), ALIGNMENT);
         MemorySegment.copy(values, 0, data, ValueLayout.JAVA_FLOAT, 0, values.length);
@@ -79,7 +82,18 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
+    public Tensor constant(String name, long rows, long cols, RowFiller filler) {
+        requireOpen();
+        OpChecks.constant(name, rows, cols);
+        MemorySegment data = arena.allocate(rows * cols * DType.F32.bytes(), ALIGNMENT);
+        filler.fillAll(data, rows, (int) cols);
+        constantBytes += data.byteSize();
+        return new Tensor(name, DType.F32, Extent.FIXED, rows, cols, data);
+    }
+
+    @Override
     public Weight weight(String name, WeightPart... parts) {
+        requireOpen();
         OpChecks.parts(name, parts);
         ReferenceWeight weight = ReferenceWeight.copyOf(name, arena, parts);
         weightBytes += weight.byteSize();
@@ -88,6 +102,7 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public KvCache kvCache(KvCacheShape shape) {
+        requireOpen();
         OpChecks.kvCache(shape);
         kvCacheBytes += shape.byteSize();
         return new ReferenceKvCache(shape, arena.allocate(shape.byteSize(), ALIGNMENT));
@@ -95,7 +110,8 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public Program record(Consumer<Ops> forward) {
-        ReferenceRecorder recorder = new ReferenceRecorder(batch);
+        requireOpen();
+        ReferenceRecorder recorder = new ReferenceRecorder(batch, arena.scope());
         forward.accept(recorder);
         return new Recorded(this, List.copyOf(recorder.names), recorder.steps.toArray(new Runnable[0]));
     }
@@ -105,6 +121,7 @@ public final class ReferenceBackend implements Backend {
         if (!(program instanceof Recorded recorded) || recorded.owner != this) {
             throw OpChecks.foreign("run", "program", program, name());
         }
+        requireOpen();
         for (Runnable step : recorded.steps) {
             step.run();
         }
@@ -112,6 +129,7 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public Map<String, Long> memoryBytes() {
+        requireOpen();
         Map<String, Long> bytes = new LinkedHashMap<>();
         bytes.put("weights", weightBytes);
         bytes.put("constants", constantBytes);
@@ -125,6 +143,12 @@ public final class ReferenceBackend implements Backend {
     public void close() {
         if (arena.scope().isAlive()) {
             arena.close();
+        }
+    }
+
+    private void requireOpen() {
+        if (!arena.scope().isAlive()) {
+            throw OpChecks.closed(name());
         }
     }
 

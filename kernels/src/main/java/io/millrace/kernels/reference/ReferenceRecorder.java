@@ -8,6 +8,7 @@ import io.millrace.kernels.Ops;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -15,10 +16,13 @@ import java.util.List;
 final class ReferenceRecorder implements Ops {
     final List<String> names = new ArrayList<>();
     final List<Runnable> steps = new ArrayList<>();
+    private final MemorySegment.Scope scope;
     private final Batch batch;
     private final ReferenceOps ops;
 
-    ReferenceRecorder(Batch batch) {
+    /** @param scope lifetime of everything that the backend made */
+    ReferenceRecorder(Batch batch, MemorySegment.Scope scope) {
+        this.scope = scope;
         this.batch = batch;
         this.ops = new ReferenceOps(batch);
     }
@@ -26,6 +30,7 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void embed(Weight table, float scale, Tensor out) {
         OpChecks.embed(table, scale, out);
+        owned("embed", out);
         ReferenceWeight own = own("embed", table);
         add("embed", () -> ops.embed(own, scale, out));
     }
@@ -33,12 +38,14 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
         OpChecks.rmsNorm(x, weight, eps, out);
+        owned("rmsNorm", x, weight, out);
         add("rmsNorm", () -> ops.rmsNorm(x, weight, eps, out));
     }
 
     @Override
     public void addRmsNorm(Tensor residual, Tensor delta, Tensor weight, float eps, Tensor out) {
         OpChecks.addRmsNorm(residual, delta, weight, eps, out);
+        owned("addRmsNorm", residual, delta, weight, out);
         add("addRmsNorm", () -> {
             ops.add(residual, delta);
             ops.rmsNorm(residual, weight, eps, out);
@@ -48,12 +55,14 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void add(Tensor residual, Tensor delta) {
         OpChecks.add(residual, delta);
+        owned("add", residual, delta);
         add("add", () -> ops.add(residual, delta));
     }
 
     @Override
     public void linear(Tensor x, Weight weight, Tensor bias, Tensor out) {
         OpChecks.linear(x, weight, bias, out);
+        owned("linear", x, bias, out);
         ReferenceWeight own = own("linear", weight);
         double[] weightRow = new double[Math.toIntExact(weight.inFeatures())];
         add("linear", () -> ops.linear(x, own, bias, out, weightRow));
@@ -62,6 +71,7 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
         OpChecks.ropeAndCache(qkv, rope, shape, cache, layer);
+        owned("ropeAndCache", qkv, rope.cos(), rope.sin());
         ReferenceKvCache own = own("ropeAndCache", cache);
         add("ropeAndCache", () -> ops.ropeAndCache(qkv, rope, shape, own, layer));
     }
@@ -69,6 +79,7 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
         OpChecks.attention(qkv, shape, cache, layer, out);
+        owned("attention", qkv, out);
         ReferenceKvCache own = own("attention", cache);
         double[] scores = new double[batch.maxBlocksPerSequence() * cache.shape().blockSize()];
         double[] sum = new double[shape.headDim()];
@@ -78,18 +89,21 @@ final class ReferenceRecorder implements Ops {
     @Override
     public void swiglu(Tensor gateUp, Tensor out) {
         OpChecks.swiglu(gateUp, out);
+        owned("swiglu", gateUp, out);
         add("swiglu", () -> ops.swiglu(gateUp, out));
     }
 
     @Override
     public void gatherLogitRows(Tensor x, Tensor out) {
         OpChecks.gatherLogitRows(x, out);
+        owned("gatherLogitRows", x, out);
         add("gatherLogitRows", () -> ops.gatherLogitRows(x, out));
     }
 
     @Override
     public void sample(Tensor logits) {
         OpChecks.sample(logits);
+        owned("sample", logits);
         ReferenceSampler sampler = new ReferenceSampler(batch.sampling, Math.toIntExact(logits.cols()));
         add("sample", () -> {
             for (int r = 0; r < batch.numLogitRows(); r++) {
@@ -103,15 +117,19 @@ final class ReferenceRecorder implements Ops {
         steps.add(step);
     }
 
-    private static ReferenceWeight own(String op, Weight weight) {
-        if (weight instanceof ReferenceWeight own) {
+    private void owned(String op, Tensor... tensors) {
+        OpChecks.owned(op, scope, "reference", tensors);
+    }
+
+    private ReferenceWeight own(String op, Weight weight) {
+        if (weight instanceof ReferenceWeight own && own.data().scope().equals(scope)) {
             return own;
         }
         throw OpChecks.foreign(op, "weight " + weight.name(), weight, "reference");
     }
 
-    private static ReferenceKvCache own(String op, KvCache cache) {
-        if (cache instanceof ReferenceKvCache own) {
+    private ReferenceKvCache own(String op, KvCache cache) {
+        if (cache instanceof ReferenceKvCache own && own.data().scope().equals(scope)) {
             return own;
         }
         throw OpChecks.foreign(op, "cache", cache, "reference");
