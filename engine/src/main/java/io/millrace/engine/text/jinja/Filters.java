@@ -31,9 +31,9 @@ final class Filters {
             case "escape", "e" -> value instanceof Markup ? value : new Markup(Markup.escape(charged(text(value, name, args, budget), budget)));
             case "forceescape" -> new Markup(Markup.escape(charged(text(value, name, args, budget), budget)));
             case "pprint" -> Printer.repr(value, budget);
-            case "striptags" -> text(value, name, args, budget).replaceAll("<!--.*?-->|<[^>]*>", "").strip().replaceAll("\\s+", " ");
+            case "striptags" -> stripTags(charged(text(value, name, args, budget), budget), budget);
             case "trim" -> StringMethods.strip(Printer.str(value, budget), Args.stringOrNull(args.bind(name, "chars")[0], name), true, true, budget);
-            case "wordcount" -> wordCount(text(value, name, args, budget));
+            case "wordcount" -> wordCount(charged(text(value, name, args, budget), budget));
             case "urlencode" -> urlEncode(charged(text(value, name, args, budget), budget));
             case "center" -> StringMethods.find(Printer.str(value, budget), "center", budget)
                     .call(new Args(List.of(Args.orElse(args.bind(name, "width")[0], 80L)), Map.of()));
@@ -82,6 +82,35 @@ final class Filters {
             startsWord = c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || Lexer.isSpace(c);
         }
         return out.toString();
+    }
+
+    /** Comments and tags go, runs of white space become one space. In one pass: a pattern would scan on from every bracket. */
+    private static String stripTags(String text, Budget budget) {
+        TextSearch commentEnd = TextSearch.forward("-->", budget);
+        TextSearch tagEnd = TextSearch.forward(">", budget);
+        boolean[] isOpen = {true, true};
+        StringBuilder out = new StringBuilder(text.length());
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            boolean isComment = c == '<' && text.startsWith("<!--", i);
+            int end = isComment ? endOf(commentEnd, text, i + 4, isOpen, 0) : -1;
+            int last = end >= 0 ? end + 2 : c == '<' ? endOf(tagEnd, text, i, isOpen, 1) : -1;
+            if (last >= 0) {
+                i = last;
+            } else if (!Lexer.isSpace(c)) {
+                out.append(c);
+            } else if (!out.isEmpty() && out.charAt(out.length() - 1) != ' ') {
+                out.append(' ');
+            }
+        }
+        return out.toString().strip();
+    }
+
+    /** Once there is no further end, none is looked for again. */
+    private static int endOf(TextSearch end, String text, int begin, boolean[] isOpen, int kind) {
+        int found = isOpen[kind] ? end.from(text, begin) : -1;
+        isOpen[kind] = found >= 0;
+        return found;
     }
 
     private static long wordCount(String text) {
@@ -151,10 +180,13 @@ final class Filters {
                     current.setLength(0);
                 }
                 current.append(current.isEmpty() ? "" : " ").append(word);
-                while (current.length() > width) {
-                    wrapped.add(current.substring(0, width));
-                    current.delete(0, width);
+                int begin = 0;
+                while (current.length() - begin > width) {
+                    budget.charge(16);
+                    wrapped.add(current.substring(begin, begin + width));
+                    begin += width;
                 }
+                current.delete(0, begin);
             }
             wrapped.add(current.toString());
         }

@@ -9,6 +9,7 @@ final class Formatting {
 
     /** Fields are {@code {}}, {@code {0}} or {@code {name}}, doubled braces are braces. */
     static String braces(String format, Args args, Budget budget) {
+        budget.charge(format.length());
         StringBuilder out = new StringBuilder();
         int next = 0;
         for (int i = 0; i < format.length(); i++) {
@@ -24,6 +25,7 @@ final class Formatting {
                 if (c == '}' || end < 0) {
                     throw JinjaException.type("Single '" + c + "' encountered in format string");
                 }
+                budget.step();
                 String field = format.substring(i + 1, end);
                 String key = field.isEmpty() ? String.valueOf(next++) : field;
                 append(out, Printer.str(field(key, args), budget), budget);
@@ -99,6 +101,9 @@ final class Formatting {
             throw JinjaException.limit("characters of flags in a format", 6);
         }
         boolean isNumeric = "diufFeEgGxXo".indexOf(type) >= 0;
+        if ("xXo".indexOf(type) >= 0 && value instanceof Double || "diu".indexOf(type) >= 0 && value instanceof Double d && !Double.isFinite(d)) {
+            throw JinjaException.type("%" + type + " format: an integer is required, not " + Printer.repr(value, budget));
+        }
         if (isNumeric && !Numbers.isNumber(value)) {
             throw Values.undefinedOr(value, () -> JinjaException.type("%" + type + " format: a real number is required, not " + Values.typeName(value)));
         }
@@ -106,7 +111,7 @@ final class Formatting {
             return switch (type) {
                 case 's' -> ("%" + flags + "s").formatted(bounded(flags, Printer.str(value, budget)));
                 case 'r' -> ("%" + flags + "s").formatted(bounded(flags, Printer.repr(value, budget)));
-                case 'd', 'i', 'u' -> ("%" + flags + "d").formatted(value instanceof Double d ? (Object) (long) (double) d : Numbers.toBig(value));
+                case 'd', 'i', 'u' -> ("%" + flags + "d").formatted(value instanceof Double d ? new java.math.BigDecimal(d).toBigInteger() : Numbers.toBig(value));
                 case 'f', 'F' -> ("%" + bounded(flags, flags) + "f").formatted(Numbers.toDouble(value));
                 case 'e', 'E', 'g', 'G' -> ("%" + bounded(flags, flags) + type).formatted(Numbers.toDouble(value));
                 case 'x', 'X', 'o' -> ("%" + flags + type).formatted(Numbers.toBig(value));

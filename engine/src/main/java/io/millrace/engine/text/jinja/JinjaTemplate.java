@@ -44,6 +44,11 @@ public final class JinjaTemplate {
         try {
             variables.forEach((name, value) -> globals.set(name, Values.copyOf(value, 0)));
             return interpreter.render(nodes, new Scope(globals));
+        } catch (JinjaException e) {
+            throw e;
+        } catch (RuntimeException e) {
+            // Templates are data: what the evaluator does not foresee is still the template's failure, not the caller's.
+            throw JinjaException.type("the template cannot be evaluated: " + e);
         } catch (StackOverflowError e) {
             // The depth bound comes first on any usual stack; a caller on a very small one is told the same.
             throw JinjaException.limit("nested evaluations", Budget.MAX_DEPTH);

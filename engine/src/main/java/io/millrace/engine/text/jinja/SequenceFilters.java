@@ -114,9 +114,13 @@ final class SequenceFilters {
         };
     }
 
-    private static Object foldedCase(Object value, boolean caseSensitive) {
+    private Object foldedCase(Object value, boolean caseSensitive) {
         String text = caseSensitive ? null : Values.textOrNull(value);
-        return text == null ? value : text.toLowerCase(Locale.ROOT);
+        if (text == null) {
+            return value;
+        }
+        budget.charge(text.length());
+        return text.toLowerCase(Locale.ROOT);
     }
 
     private Comparator<Object> order(Function<Object, Object> key, boolean caseSensitive) {

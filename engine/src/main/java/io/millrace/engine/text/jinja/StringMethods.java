@@ -7,22 +7,33 @@ import java.util.function.IntPredicate;
 
 /** The methods of Python's {@code str} that templates call. */
 final class StringMethods {
+    /** What one piece of a split string costs besides its characters. */
+    private static final int CHARS_PER_PART = 16;
+
     private StringMethods() {}
 
-    /** The bound method, or null if strings have none of that name. */
+    /** The bound method, or null if strings have none of that name. Every call is charged for the whole string. */
     static Callable find(String text, String name, Budget budget) {
+        Callable method = method(text, name, budget);
+        return method == null ? null : args -> {
+            budget.charge(text.length());
+            return method.call(args);
+        };
+    }
+
+    private static Callable method(String text, String name, Budget budget) {
         return switch (name) {
-            case "upper" -> plain(name, budget, text, () -> text.toUpperCase(Locale.ROOT));
-            case "lower" -> plain(name, budget, text, () -> text.toLowerCase(Locale.ROOT));
-            case "casefold" -> plain(name, budget, text, () -> text.toUpperCase(Locale.ROOT).toLowerCase(Locale.ROOT));
-            case "title" -> plain(name, budget, text, () -> title(text));
-            case "capitalize" -> plain(name, budget, text, () -> capitalize(text));
-            case "swapcase" -> plain(name, budget, text, () -> swapCase(text));
+            case "upper" -> plain(name, () -> text.toUpperCase(Locale.ROOT));
+            case "lower" -> plain(name, () -> text.toLowerCase(Locale.ROOT));
+            case "casefold" -> plain(name, () -> text.toUpperCase(Locale.ROOT).toLowerCase(Locale.ROOT));
+            case "title" -> plain(name, () -> title(text));
+            case "capitalize" -> plain(name, () -> capitalize(text));
+            case "swapcase" -> plain(name, () -> swapCase(text));
             case "strip" -> args -> strip(text, Args.stringOrNull(args.bind(name, "chars")[0], name), true, true, budget);
             case "lstrip" -> args -> strip(text, Args.stringOrNull(args.bind(name, "chars")[0], name), true, false, budget);
             case "rstrip" -> args -> strip(text, Args.stringOrNull(args.bind(name, "chars")[0], name), false, true, budget);
-            case "startswith" -> args -> hasAffix(text, args, name, true);
-            case "endswith" -> args -> hasAffix(text, args, name, false);
+            case "startswith" -> args -> hasAffix(text, args, name, true, budget);
+            case "endswith" -> args -> hasAffix(text, args, name, false, budget);
             case "removeprefix" -> args -> {
                 String prefix = Args.string(args.bind(name, "prefix")[0], name);
                 return text.startsWith(prefix) ? text.substring(prefix.length()) : text;
@@ -34,22 +45,25 @@ final class StringMethods {
             case "split" -> args -> split(text, args, false, budget);
             case "rsplit" -> args -> split(text, args, true, budget);
             case "splitlines" -> args -> splitLines(text, Values.isTrue(Args.orElse(args.bind(name, "keepends")[0], false)), budget);
-            case "partition" -> args -> partition(text, Args.string(args.bind(name, "sep")[0], name), false);
-            case "rpartition" -> args -> partition(text, Args.string(args.bind(name, "sep")[0], name), true);
+            case "partition" -> args -> partition(text, Args.string(args.bind(name, "sep")[0], name), false, budget);
+            case "rpartition" -> args -> partition(text, Args.string(args.bind(name, "sep")[0], name), true, budget);
             case "replace" -> args -> {
                 Object[] a = args.bind(name, "old", "new", "count");
                 return replace(text, Args.string(a[0], name), Args.string(a[1], name), Args.integer(a[2], -1, name), budget);
             };
-            case "find" -> args -> (long) codePointIndex(text, text.indexOf(Args.string(args.bind(name, "sub")[0], name)));
-            case "rfind" -> args -> (long) codePointIndex(text, text.lastIndexOf(Args.string(args.bind(name, "sub")[0], name)));
+            case "find" -> args -> (long) codePointIndex(text, first(text, args, name, budget));
+            case "rfind" -> args -> {
+                TextSearch search = TextSearch.backward(Args.string(args.bind(name, "sub")[0], name), budget);
+                return (long) codePointIndex(text, search.before(text, text.length()));
+            };
             case "index" -> args -> {
-                int index = text.indexOf(Args.string(args.bind(name, "sub")[0], name));
+                int index = first(text, args, name, budget);
                 if (index < 0) {
                     throw JinjaException.type("substring not found");
                 }
                 return (long) codePointIndex(text, index);
             };
-            case "count" -> args -> count(text, Args.string(args.bind(name, "sub")[0], name));
+            case "count" -> args -> count(text, Args.string(args.bind(name, "sub")[0], name), budget);
             case "join" -> args -> {
                 List<?> items = Values.iterate(Args.required(args.bind(name, "iterable")[0], name, "iterable"));
                 List<String> parts = new ArrayList<>();
@@ -67,16 +81,19 @@ final class StringMethods {
             case "isalpha" -> all(name, text, Character::isLetter);
             case "isalnum" -> all(name, text, Character::isLetterOrDigit);
             case "isspace" -> all(name, text, Lexer::isSpace);
-            case "isupper" -> plain(name, budget, text, () -> isCased(text, Character::isUpperCase, Character::isLowerCase));
-            case "islower" -> plain(name, budget, text, () -> isCased(text, Character::isLowerCase, Character::isUpperCase));
+            case "isupper" -> plain(name, () -> isCased(text, Character::isUpperCase, Character::isLowerCase));
+            case "islower" -> plain(name, () -> isCased(text, Character::isLowerCase, Character::isUpperCase));
             default -> null;
         };
     }
 
-    private static Callable plain(String name, Budget budget, String text, java.util.function.Supplier<Object> method) {
+    private static int first(String text, Args args, String name, Budget budget) {
+        return TextSearch.forward(Args.string(args.bind(name, "sub")[0], name), budget).from(text, 0);
+    }
+
+    private static Callable plain(String name, java.util.function.Supplier<Object> method) {
         return args -> {
             args.bind(name);
-            budget.charge(text.length());
             return method.get();
         };
     }
@@ -119,7 +136,7 @@ final class StringMethods {
     /** @param chars the set to strip, or null for white space */
     static String strip(String text, String chars, boolean atStart, boolean atEnd, Budget budget) {
         budget.charge(text.length());
-        IntPredicate goes = chars == null ? Lexer::isSpace : c -> chars.indexOf(c) >= 0;
+        IntPredicate goes = chars == null ? Lexer::isSpace : oneOf(chars, budget);
         int begin = 0;
         int end = text.length();
         while (atStart && begin < end && goes.test(text.codePointAt(begin))) {
@@ -131,7 +148,14 @@ final class StringMethods {
         return text.substring(begin, end);
     }
 
-    private static boolean hasAffix(String text, Args args, String name, boolean atStart) {
+    /** Membership in logarithmic time: the set may be as long as the text. */
+    private static IntPredicate oneOf(String chars, Budget budget) {
+        budget.charge(chars.length() * 4L);
+        int[] sorted = chars.codePoints().sorted().toArray();
+        return c -> java.util.Arrays.binarySearch(sorted, c) >= 0;
+    }
+
+    private static boolean hasAffix(String text, Args args, String name, boolean atStart, Budget budget) {
         Object affix = Args.required(args.bind(name, "prefix")[0], name, "prefix");
         List<?> candidates = affix instanceof Tuple tuple ? tuple : java.util.Collections.singletonList(affix);
         for (Object candidate : candidates) {
@@ -140,6 +164,7 @@ final class StringMethods {
                 throw Values.undefinedOr(candidate, () -> JinjaException.type(
                         name + " first arg must be str or a tuple of str, not " + Values.typeName(candidate)));
             }
+            budget.charge(wanted.length());
             if (atStart ? text.startsWith(wanted) : text.endsWith(wanted)) {
                 return true;
             }
@@ -148,7 +173,6 @@ final class StringMethods {
     }
 
     private static List<Object> split(String text, Args args, boolean fromRight, Budget budget) {
-        budget.charge(text.length());
         Object[] a = args.bind("split", "sep", "maxsplit");
         String separator = Args.stringOrNull(a[0], "split");
         long maxSplits = Args.integer(a[1], -1, "split");
@@ -156,16 +180,16 @@ final class StringMethods {
             throw JinjaException.type("empty separator");
         }
         long limit = maxSplits < 0 ? Long.MAX_VALUE : maxSplits;
-        List<Object> parts = separator == null ? splitOnSpace(text, limit, fromRight)
-                : fromRight ? splitFromRight(text, separator, limit) : splitFromLeft(text, separator, limit);
-        budget.charge(parts.size() * 16L);
-        return parts;
+        return separator == null ? splitOnSpace(text, limit, fromRight, budget)
+                : fromRight ? splitFromRight(text, separator, limit, budget) : splitFromLeft(text, separator, limit, budget);
     }
 
-    private static List<Object> splitFromLeft(String text, String separator, long limit) {
+    private static List<Object> splitFromLeft(String text, String separator, long limit, Budget budget) {
+        TextSearch search = TextSearch.forward(separator, budget);
         List<Object> parts = new ArrayList<>();
         int begin = 0;
-        for (int at = text.indexOf(separator); at >= 0 && parts.size() < limit; at = text.indexOf(separator, begin)) {
+        for (int at = search.from(text, 0); at >= 0 && parts.size() < limit; at = search.from(text, begin)) {
+            budget.charge(CHARS_PER_PART);
             parts.add(text.substring(begin, at));
             begin = at + separator.length();
         }
@@ -173,21 +197,20 @@ final class StringMethods {
         return parts;
     }
 
-    private static List<Object> splitFromRight(String text, String separator, long limit) {
+    private static List<Object> splitFromRight(String text, String separator, long limit, Budget budget) {
+        TextSearch search = TextSearch.backward(separator, budget);
         List<Object> parts = new ArrayList<>();
         int end = text.length();
-        for (int at = text.lastIndexOf(separator); at >= 0 && parts.size() < limit; at = text.lastIndexOf(separator, end - separator.length())) {
+        for (int at = search.before(text, end); at >= 0 && parts.size() < limit; at = search.before(text, end)) {
+            budget.charge(CHARS_PER_PART);
             parts.add(text.substring(at + separator.length(), end));
             end = at;
-            if (end < separator.length()) {
-                break;
-            }
         }
         parts.add(text.substring(0, end));
         return parts.reversed().stream().collect(java.util.stream.Collectors.toCollection(ArrayList::new));
     }
 
-    private static List<Object> splitOnSpace(String text, long limit, boolean fromRight) {
+    private static List<Object> splitOnSpace(String text, long limit, boolean fromRight, Budget budget) {
         List<int[]> words = new ArrayList<>();
         for (int i = 0; i < text.length(); i++) {
             int begin = i;
@@ -195,6 +218,7 @@ final class StringMethods {
                 i++;
             }
             if (i > begin) {
+                budget.charge(CHARS_PER_PART);
                 words.add(new int[] {begin, i});
             }
         }
@@ -217,7 +241,6 @@ final class StringMethods {
     }
 
     private static List<Object> splitLines(String text, boolean keepEnds, Budget budget) {
-        budget.charge(text.length());
         List<Object> lines = new ArrayList<>();
         int begin = 0;
         while (begin < text.length()) {
@@ -229,10 +252,10 @@ final class StringMethods {
             if (next < text.length()) {
                 next += text.startsWith("\r\n", next) ? 2 : 1;
             }
+            budget.charge(CHARS_PER_PART);
             lines.add(text.substring(begin, keepEnds ? next : end));
             begin = next;
         }
-        budget.charge(lines.size() * 16L);
         return lines;
     }
 
@@ -240,11 +263,12 @@ final class StringMethods {
         return c >= '\n' && c <= '\r' || c >= 0x1C && c <= 0x1E || c == 0x85 || c == 0x2028 || c == 0x2029;
     }
 
-    private static Tuple partition(String text, String separator, boolean fromRight) {
+    private static Tuple partition(String text, String separator, boolean fromRight, Budget budget) {
         if (separator.isEmpty()) {
             throw JinjaException.type("empty separator");
         }
-        int at = fromRight ? text.lastIndexOf(separator) : text.indexOf(separator);
+        int at = fromRight ? TextSearch.backward(separator, budget).before(text, text.length())
+                : TextSearch.forward(separator, budget).from(text, 0);
         if (at < 0) {
             return new Tuple(fromRight ? List.of("", "", text) : List.of(text, "", ""));
         }
@@ -254,11 +278,12 @@ final class StringMethods {
     static String replace(String text, String old, String replacement, long count, Budget budget) {
         budget.charge(text.length());
         long limit = count < 0 ? Long.MAX_VALUE : count;
+        TextSearch search = TextSearch.forward(old, budget);
         StringBuilder out = new StringBuilder(text.length());
         int begin = 0;
         long numReplaced = 0;
         while (numReplaced < limit) {
-            int at = text.indexOf(old, begin);
+            int at = search.from(text, begin);
             if (at < 0) {
                 break;
             }
@@ -295,12 +320,13 @@ final class StringMethods {
         return String.join(separator, parts);
     }
 
-    private static long count(String text, String part) {
+    private static long count(String text, String part, Budget budget) {
         if (part.isEmpty()) {
             return text.codePointCount(0, text.length()) + 1L;
         }
+        TextSearch search = TextSearch.forward(part, budget);
         long count = 0;
-        for (int at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length())) {
+        for (int at = search.from(text, 0); at >= 0; at = search.from(text, at + part.length())) {
             count++;
         }
         return count;

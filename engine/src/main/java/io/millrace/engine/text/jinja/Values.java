@@ -220,8 +220,7 @@ final class Values {
             if (part == null) {
                 throw undefinedOr(needle, () -> JinjaException.type("'in <string>' requires string as left operand, not " + typeName(needle)));
             }
-            budget.charge(text.length());
-            return text.contains(part);
+            return TextSearch.forward(part, budget).from(text, 0) >= 0;
         }
         return switch (container) {
             case Dict dict -> dict.containsKey(needle);

@@ -57,6 +57,59 @@ class JinjaBoundsTest {
         assertThat(duration).as(template).isLessThan(Duration.ofSeconds(20));
     }
 
+    /** Properties: no single call escapes the budget, and searching takes time linear in what is searched and what for. */
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "s.find(t)", "s.rfind(u)", "s.index(s)", "s.count(t)", "t in s", "u not in s", "s.split(t)|length", "s.rsplit(u)|length",
+        "s.partition(t)", "s.rpartition(u)", "s.replace(t, '')|length", "s|replace(t, '')|length", "s.strip(c)|length", "s.isdigit()",
+        "s.isalpha()", "s.isspace()", "s.startswith(t)", "s.endswith(u)", "s.removeprefix(t)|length", "s.removesuffix(u)|length",
+        "s.format()|length", "s.center(1)|length", "s.zfill(1)|length", "l|striptags|length", "s|wordwrap(1)|length", "s|wordcount",
+        "[s, t, 'b', u]|sort|length"})
+    void textCallsAreChargedAndLinear(String call) {
+        String texts = "{% set s = 'a' * 400000 %}{% set t = 'a' * 200000 ~ 'b' %}{% set u = 'b' ~ 'a' * 200000 %}{% set l = '<' * 400000 %}"
+                + "{% set c = 'bcdefghijklmnopqrstuvwxyz' * 10000 ~ 'a' %}";
+        long begin = System.nanoTime();
+        JinjaTemplate.compile(texts + "{{ " + call + " }}").render(Map.of());
+        assertThat(Duration.ofNanos(System.nanoTime() - begin)).as(call).isLessThan(Duration.ofSeconds(3));
+        // 30,000 calls on 400,000 characters: without a charge that is far too much.
+        String loop = texts + "{% for i in range(30000) %}{% set x = " + call + " %}{% endfor %}";
+        begin = System.nanoTime();
+        assertThatThrownBy(() -> JinjaTemplate.compile(loop).render(Map.of())).isInstanceOf(JinjaException.class)
+                .hasMessageContaining("evaluation steps");
+        assertThat(Duration.ofNanos(System.nanoTime() - begin)).as(call).isLessThan(Duration.ofSeconds(10));
+    }
+
+    /** Property: the linear search finds what the JDK's does, in both directions, for short and long parts that overlap themselves. */
+    @Test
+    void searchAgreesWithTheJdk() {
+        java.util.Random random = new java.util.Random(7);
+        for (int i = 0; i < 3000; i++) {
+            String part = random.ints(random.nextInt(40), 'a', 'c').mapToObj(Character::toString).collect(java.util.stream.Collectors.joining());
+            String text = random.ints(random.nextInt(200), 'a', 'c').mapToObj(Character::toString).collect(java.util.stream.Collectors.joining())
+                    + (i % 2 == 0 ? part.repeat(2) : part) + "ab";
+            int at = random.nextInt(text.length() + 1);
+            assertThat(TextSearch.forward(part, new Budget()).from(text, at)).isEqualTo(text.indexOf(part, at));
+            int expected = at < part.length() ? -1 : text.lastIndexOf(part, at - part.length());
+            assertThat(TextSearch.backward(part, new Budget()).before(text, at)).isEqualTo(expected);
+        }
+    }
+
+    /** Property: whatever goes wrong in a template is a JinjaException: types that Python refuses, and what nobody foresaw. */
+    @Test
+    void everyFailureIsAJinjaException() {
+        for (String format : List.of("'%x' % 1.5", "'%o' % 1.5", "'%X' % (1.5,)", "'%d' % (1e308 * 10)", "'%x' % 'a'")) {
+            assertThatThrownBy(() -> JinjaTemplate.compile("{{ " + format + " }}").render(Map.of())).as(format)
+                    .isInstanceOf(JinjaException.class).hasMessageContaining("is required");
+        }
+        assertThat(JinjaTemplate.compile("{{ '%d %x' % (1.9, 255) }} {{ '%d' % 1e20 }}").render(Map.of())).isEqualTo("1 ff 100000000000000000000");
+        Callable broken = args -> {
+            throw new IllegalStateException("unforeseen");
+        };
+        assertThatThrownBy(() -> JinjaTemplate.compile("{{ f() }}").render(Map.of("f", broken))).isInstanceOf(JinjaException.class)
+                .hasMessageContaining("unforeseen");
+        assertThat(JinjaTemplate.compile("{{ 'a <b>c</b>  d<!-- <x> --> e < f'|striptags }}").render(Map.of())).isEqualTo("a c d e < f");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"(", "[", "{1:", "-", "not ", "a[", "a(", "1 if 1 else ", "{{ ", "{% if 1 %}", "{% for a in b %}", "{% set a %}", "a.b.", "1+",
         "a|f(", "'", "{#", "{% raw %}"})
