@@ -6,6 +6,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.function.IntSupplier;
 
 /**
  * Facade over {@code millrace_cpu.h}: loads the library, proves that both sides agree on the ABI, turns status codes into exceptions.
@@ -17,19 +18,28 @@ public final class CpuKernels {
 
     /** Loaded on first use. */
     private static final class Holder {
-        static final NativeLibrary LIBRARY = checked(NativeLibrary.load("millrace_cpu"));
+        static final NativeLibrary LIBRARY = checked(NativeLibrary.load("millrace_cpu"), MillraceCpu::mr_abi_version);
+    }
 
-        private static NativeLibrary checked(NativeLibrary library) {
-            if (!library.loaded()) {
-                return library;
-            }
-            int version = MillraceCpu.mr_abi_version();
-            if (version == MillraceCpu.MR_ABI_VERSION()) {
-                return library;
-            }
-            return new NativeLibrary(library.name(), library.path(), "NATIVE-004 " + library.path() + " speaks ABI " + version
-                    + ", this program needs " + MillraceCpu.MR_ABI_VERSION() + "; rebuild both together with ./mvnw clean package.");
+    /** @param abiVersion asks the library; not called if it is not there */
+    static NativeLibrary checked(NativeLibrary library, IntSupplier abiVersion) {
+        if (!library.loaded()) {
+            return library;
         }
+        try {
+            int version = abiVersion.getAsInt();
+            return version == MillraceCpu.MR_ABI_VERSION() ? library
+                    : misfit(library, "speaks ABI " + version + ", this program needs " + MillraceCpu.MR_ABI_VERSION());
+        } catch (LinkageError | RuntimeException e) {
+            // A library that lacks a symbol: binding its handle fails.
+            Throwable cause = e.getCause() == null ? e : e.getCause();
+            return misfit(library, "is not this program's library: " + cause.getMessage());
+        }
+    }
+
+    private static NativeLibrary misfit(NativeLibrary library, String reason) {
+        return new NativeLibrary(library.name(), library.path(), "NATIVE-004: " + library.path() + " " + reason
+                + "; rebuild both together with ./mvnw clean package.");
     }
 
     /** The hot call. A class of its own: its handle must not be bound before the library is loaded. */
@@ -71,8 +81,8 @@ public final class CpuKernels {
             MemorySegment status = arena.allocate(ValueLayout.JAVA_INT);
             MemorySegment team = MillraceCpu.mr_team_create(threads, isa, status);
             if (team.address() == 0) {
-                throw new IllegalStateException("NATIVE-005 cannot start a team of " + threads + " threads (instruction set " + isa + "): "
-                        + statusText(status.get(ValueLayout.JAVA_INT, 0)));
+                throw new IllegalStateException("NATIVE-005: cannot start a team of " + threads + " threads (instruction set " + isa + "): "
+                        + statusText(status.get(ValueLayout.JAVA_INT, 0)) + ". Set --threads to at most the number of cores, and unset MILLRACE_CPU_ISA");
             }
             return team;
         }
@@ -95,10 +105,16 @@ public final class CpuKernels {
         library().require();
         MemorySegment memory = MillraceCpu.mr_memory_allocate(bytes);
         if (memory.address() == 0) {
-            throw new OutOfMemoryError("NATIVE-006 the system refused " + bytes + " bytes of native memory; use a smaller model, context or"
+            throw new OutOfMemoryError("NATIVE-006: the system refused " + bytes + " bytes of native memory; use a smaller model, context or"
                     + " KV cache, or raise the memory limit");
         }
-        return memory.reinterpret(bytes, arena, segment -> MillraceCpu.mr_memory_free(segment, bytes));
+        try {
+            return memory.reinterpret(bytes, arena, segment -> MillraceCpu.mr_memory_free(segment, bytes));
+        } catch (RuntimeException | Error e) {
+            // The arena is closed, or belongs to another thread.
+            MillraceCpu.mr_memory_free(memory, bytes);
+            throw e;
+        }
     }
 
     public static long packedWeightBytes(long outFeatures, long inFeatures, int dtype) {
@@ -134,7 +150,7 @@ public final class CpuKernels {
     private static void check(MemorySegment team, int status) {
         if (status != 0) {
             String text = MillraceCpu.mr_last_error(team).reinterpret(Long.MAX_VALUE).getString(0);
-            throw new IllegalStateException("NATIVE-007 " + statusText(status) + ": " + text);
+            throw new IllegalStateException("NATIVE-007: " + statusText(status) + ": " + text + ". This is a defect of the program; please report it");
         }
     }
 

@@ -46,7 +46,7 @@ public record NativeLibrary(String name, Path path, String failure) {
             if (chosen != null) {
                 file = Path.of(chosen);
             } else if (url == null) {
-                return new NativeLibrary(name, null, "NATIVE-001 no native library for this platform: resource " + resource
+                return new NativeLibrary(name, null, "NATIVE-001: no native library for this platform: resource " + resource
                         + " is not on the class path. Build it on this machine with a C compiler and make (Debian, Ubuntu: apt install gcc"
                         + " make; Fedora: dnf install gcc make; macOS: xcode-select --install), then ./mvnw package.");
             } else if (url.getProtocol().equals("file")) {
@@ -57,10 +57,10 @@ public record NativeLibrary(String name, Path path, String failure) {
             System.load(file.toAbsolutePath().toString());
             return new NativeLibrary(name, file, null);
         } catch (UnsatisfiedLinkError e) {
-            return new NativeLibrary(name, file, "NATIVE-002 cannot load " + file + ": " + e.getMessage() + ". If it was built for another"
+            return new NativeLibrary(name, file, "NATIVE-002: cannot load " + file + ": " + e.getMessage() + ". If it was built for another"
                     + " system or is damaged, rebuild it with ./mvnw clean package.");
         } catch (IOException | URISyntaxException | RuntimeException e) {
-            return new NativeLibrary(name, file, "NATIVE-003 cannot unpack the native library " + name + ": " + e + ". Set MILLRACE_CACHE_DIR"
+            return new NativeLibrary(name, file, "NATIVE-003: cannot unpack the native library " + name + ": " + e + ". Set MILLRACE_CACHE_DIR"
                     + " to a folder that only you can write and that allows execution.");
         }
     }

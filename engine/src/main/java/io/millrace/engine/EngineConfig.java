@@ -8,7 +8,7 @@ package io.millrace.engine;
  * @param maxNumBatchedTokens 0 = default
  * @param kvCacheDtype       {@code auto} (the weights' type), {@code float32}, {@code float16}, {@code bfloat16}
  * @param kvCacheMemoryBytes 0 = from memoryUtilization
- * @param memoryUtilization  share of the memory this process may use (cgroup aware) that weights, workspace and KV cache together may take
+ * @param memoryUtilization  share of the memory available to this process at start (cgroup aware) that weights, workspace and KV cache together may take
  * @param numKvBlocks        0 = from memory; otherwise exactly so many
  * @param threads            0 = one per available core
  */

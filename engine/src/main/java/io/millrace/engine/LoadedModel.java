@@ -25,7 +25,10 @@ public record LoadedModel(String name, Engine engine, Tokenizer tokenizer, Optio
 
     @Override
     public void close() {
-        engine.close();
-        tokenizer.close();
+        try {
+            engine.close();
+        } finally {
+            tokenizer.close();
+        }
     }
 }

@@ -59,7 +59,7 @@ final class MemoryPlan {
             long fits = blocks * one.blockSize();
             throw new EngineException("KV-001", "one sequence of " + maxModelLen + " tokens needs " + blocksPerSequence + " KV blocks ("
                     + bytes(product(blocksPerSequence, blockBytes)) + " as " + one.dtype() + "), but " + asked + " gives " + blocks + " (" + fits
-                    + " tokens). " + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory" : "Give more memory")
+                    + " tokens). " + smallerSteps(heldBytes.getOrDefault("activations", 0L), heldBytes.getOrDefault("weights", 0L)) + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory" : "Give more memory")
                     + " with --memory-utilization or --kv-cache-memory-bytes" + (config.numKvBlocks() > 0 ? ", or more blocks" : ""));
         }
         if (blocks > Math.max(0, left) / blockBytes) {
@@ -75,21 +75,23 @@ final class MemoryPlan {
      * {@link #of}.
      *
      * @param checkpointBytes  all tensors as stored
+     * @param activationBytes  buffers of one step
      * @param bytesPerPosition least that each position of the context costs: keys and values of one sequence, rope and block tables
      */
-    static void checkBeforeLoading(MachineMemory machine, EngineConfig config, long checkpointBytes, double bytesPerPosition, int maxModelLen) {
+    static void checkBeforeLoading(MachineMemory machine, EngineConfig config, long checkpointBytes, double bytesPerPosition, int maxModelLen,
+            double activationBytes) {
         if (checkpointBytes > machine.availableBytes()) {
             throw new EngineException("MEM-001", "the weights take " + bytes(checkpointBytes) + ", but only " + bytes(machine.availableBytes())
                     + " of memory are available (" + machine.source() + "); use a smaller model or give more memory");
         }
         double share = config.numKvBlocks() > 0 || config.kvCacheMemoryBytes() > 0 ? 1 : config.memoryUtilization();
-        double left = Math.max(0, machine.availableBytes() * share - checkpointBytes);
+        double left = Math.max(0, machine.availableBytes() * share - checkpointBytes - activationBytes);
         if (bytesPerPosition * maxModelLen > left) {
             long fits = (long) (left / bytesPerPosition) / config.blockSize() * config.blockSize();
             throw new EngineException("KV-001", "one sequence of " + maxModelLen + " tokens needs " + bytes((long) (bytesPerPosition * maxModelLen))
                     + " for its KV cache and tables, but " + percent(share) + " of " + bytes(machine.availableBytes()) + " (" + machine.source()
-                    + "), less " + bytes(checkpointBytes) + " for weights, leaves " + bytes((long) left) + ". "
-                    + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory with --memory-utilization" : "Give more memory"));
+                    + "), less " + bytes(checkpointBytes) + " for weights and " + bytes((long) activationBytes) + " for activations, leaves " + bytes((long) left)
+                    + ". " + smallerSteps(activationBytes, checkpointBytes) + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory with --memory-utilization" : "Give more memory"));
         }
     }
 
@@ -118,6 +120,11 @@ final class MemoryPlan {
 
     private static String line(String what, long value, String note) {
         return String.format(Locale.ROOT, "  %-12s %,18d bytes%s", what, value, note.isEmpty() ? "" : "  " + note);
+    }
+
+    /** The remedy where the buffers of a step, not the model, are what takes the memory. */
+    private static String smallerSteps(double activationBytes, double weightBytes) {
+        return activationBytes <= weightBytes ? "" : "Most of it goes to activations: lower --max-num-batched-tokens or --max-num-seqs. ";
     }
 
     /** For messages: a size beyond a long is one that nobody has. */

@@ -6,6 +6,7 @@ import io.millrace.engine.model.ModelConfig;
 import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.ModelFamily;
 import io.millrace.engine.model.WeightBinder;
+import io.millrace.engine.text.BrokenChatTemplate;
 import io.millrace.engine.text.ChatTemplate;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.engine.weights.WeightSource;
@@ -28,7 +29,8 @@ import java.util.concurrent.FutureTask;
  * cheap checks come first, so that a wrong flag is known before gigabytes are read.
  *
  * <p>Errors: those of {@link ModelConfig}, {@link WeightSource}'s formats, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
- * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory.
+ * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory,
+ * {@code MEM-002} memory ran out all the same.
  */
 public final class ModelLoader {
     private static final int DEFAULT_BATCHED_TOKENS = 512;
@@ -37,6 +39,9 @@ public final class ModelLoader {
     private static final int MIN_SCORING_ROWS = 16;
     /** What all logit rows together may take: at 128k ids a row is half a megabyte. */
     private static final long LOGIT_BYTES = 256L << 20;
+
+    /** What one native team can have ({@code MR_MAX_THREADS}). */
+    private static final int MAX_THREADS = 1024;
 
     private ModelLoader() {}
 
@@ -64,13 +69,28 @@ public final class ModelLoader {
             TextSide text = await(textTask);
             List<String> report = new ArrayList<>(loaded.report());
             report.add(1, String.format(Locale.ROOT, "text     tokenizer of %,d ids, %s", text.tokenizer().vocabSize(),
-                    text.template().isPresent() ? "chat template" : "no chat template: chat requests will be refused"));
+                    text.template().isEmpty() ? "no chat template: chat requests will be refused"
+                            : text.template().get() instanceof BrokenChatTemplate ? "broken chat template: chat requests will be refused" : "chat template"));
+            report.addAll(2, warnings(text, loaded.engine().limits().vocabSize()));
             return new LoadedModel(loaded.name(), loaded.engine(), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report));
         } catch (RuntimeException | Error e) {
             loaded.engine().close();
             closeQuietly(textTask);
             throw e;
         }
+    }
+
+    /** What is wrong with the model's text side and yet leaves it of use. */
+    private static List<String> warnings(TextSide text, int vocabSize) {
+        List<String> lines = new ArrayList<>();
+        if (text.template().orElse(null) instanceof BrokenChatTemplate broken) {
+            lines.add("warning  TPL-002: " + broken.reason());
+        }
+        if (text.tokenizer().vocabSize() > vocabSize) {
+            lines.add("warning  TOK-006: the tokenizer's ids [" + vocabSize + ", " + text.tokenizer().vocabSize() + ") have no row in the model's"
+                    + " embedding of " + vocabSize + "; prompts that use one are refused. Tokenizer and weights may be of different models");
+        }
+        return lines;
     }
 
     private record TextSide(Tokenizer tokenizer, Optional<ChatTemplate> template) {}
@@ -127,12 +147,14 @@ public final class ModelLoader {
         int logitRows = logitRows(settings.maxNumSeqs(), config.vocabSize());
         BatchLimits batch = new BatchLimits(batchedTokens, settings.maxNumSeqs(), Math.ceilDiv(maxModelLen, settings.blockSize()),
                 logitRows, logprobs);
-        int threads = settings.threads() > 0 ? settings.threads() : Runtime.getRuntime().availableProcessors();
+        int threads = settings.threads() > 0 ? settings.threads()
+                : Math.min(MAX_THREADS, Runtime.getRuntime().availableProcessors());
         String name = source.name();
         try (WeightSource checkpoint = source.weights(config)) {
             double tables = 4.0 * config.rope().rotaryDim() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
-            MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen);
+            MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
+                    family.activationBytes(config, batchedTokens, logitRows));
             Backend backend = createBackend(settings.backend(), batch, threads);
             try {
                 WeightBinder weights = new WeightBinder(checkpoint, backend);
@@ -146,6 +168,9 @@ public final class ModelLoader {
                 ModelEngine engine = new ModelEngine(backend, model, cache, limits);
                 return new LoadedEngine(name, engine, generation.defaults(), report(name, config, checkpoint, weights, model, backend, limits,
                         memory));
+            } catch (OutOfMemoryError e) {
+                backend.close();
+                throw outOfMemory(e);
             } catch (RuntimeException | Error e) {
                 backend.close();
                 throw e;
@@ -153,9 +178,16 @@ public final class ModelLoader {
         }
     }
 
+    private static EngineException outOfMemory(OutOfMemoryError e) {
+        return new EngineException("MEM-002", "memory ran out while the model was loaded (" + e.getMessage() + "); ask for less with"
+                + " --max-num-batched-tokens, --max-num-seqs, --max-model-len or --memory-utilization, or give the process more memory", e);
+    }
+
     private static Backend createBackend(String name, BatchLimits batch, int threads) {
         try {
             return Backends.create(name, batch, threads);
+        } catch (OutOfMemoryError e) {
+            throw outOfMemory(e);
         } catch (IllegalArgumentException | IllegalStateException e) {
             throw new EngineException("CFG-003", "--backend " + name + " cannot be used: " + e.getMessage(), e);
         }
@@ -167,7 +199,7 @@ public final class ModelLoader {
         inRange("--max-logprobs", settings.maxLogprobs(), 0, 1000);
         inRange("--max-model-len", settings.maxModelLen(), 0, Integer.MAX_VALUE);
         inRange("--num-gpu-blocks-override", settings.numKvBlocks(), 0, Integer.MAX_VALUE);
-        inRange("--threads", settings.threads(), 0, 4096);
+        inRange("--threads", settings.threads(), 0, MAX_THREADS);
         if (settings.maxNumBatchedTokens() != 0) {
             inRange("--max-num-batched-tokens", settings.maxNumBatchedTokens(), settings.maxNumSeqs(), 1 << 20);
         }

@@ -24,16 +24,21 @@ final class SamplingState implements AutoCloseable {
 
     SamplingState(Sequence sequence, EngineLimits limits) {
         sampling = sequence.sampling();
+        int[] ends = sampling.minTokens() > 0 ? endingIds(limits) : new int[0];
         boolean hasBias = sampling.biasIds().length > 0;
         boolean hasMinimum = sampling.minTokens() > 0;
         arena = hasBias || hasMinimum || sampling.hasPenalties() ? Arena.ofConfined() : null;
-        biasIds = hasBias ? arena.allocateFrom(I32, sampling.biasIds()).address() : 0;
-        biasValues = hasBias ? arena.allocateFrom(ValueLayout.JAVA_FLOAT, sampling.biasValues()).address() : 0;
-        int[] ends = hasMinimum ? endingIds(limits) : new int[0];
-        numSuppressed = ends.length;
-        suppressed = ends.length > 0 ? arena.allocateFrom(I32, ends).address() : 0;
-        long longest = Math.min((long) sequence.numPromptTokens() + sampling.maxTokens(), limits.maxModelLen() + 1L);
-        history = sampling.hasPenalties() ? arena.allocate(I32, Math.max(longest, sequence.numTokens())) : null;
+        try {
+            biasIds = hasBias ? arena.allocateFrom(I32, sampling.biasIds()).address() : 0;
+            biasValues = hasBias ? arena.allocateFrom(ValueLayout.JAVA_FLOAT, sampling.biasValues()).address() : 0;
+            numSuppressed = ends.length;
+            suppressed = ends.length > 0 ? arena.allocateFrom(I32, ends).address() : 0;
+            long longest = Math.min((long) sequence.numPromptTokens() + sampling.maxTokens(), limits.maxModelLen() + 1L);
+            history = sampling.hasPenalties() ? arena.allocate(I32, Math.max(longest, sequence.numTokens())) : null;
+        } catch (RuntimeException | Error e) {
+            close();
+            throw e;
+        }
     }
 
     /** Every id that could end the sequence: the model's own and the request's. */

@@ -53,6 +53,20 @@ class MemoryPlanTest {
                 .hasMessageContaining("Give more memory");
     }
 
+    /** Property: where the buffers of a step take the memory, their flags are the remedy, before and after loading. */
+    @Test
+    void smallerStepsAreTheRemedyWhereActivationsDominate() {
+        EngineConfig config = EngineConfig.defaults().withLimits(4096, 4, 0);
+        Map<String, Long> held = Map.of("weights", 10_000_000L, "activations", 150_000_000L);
+        assertThatThrownBy(() -> MemoryPlan.of(machine(400_000_000), config, held, ONE, 4096)).hasMessageStartingWith("KV-001:")
+                .hasMessageContainingAll("--max-num-batched-tokens", "--max-num-seqs");
+        assertThatThrownBy(() -> MemoryPlan.of(machine(250_000_000), config, HELD, ONE, 4096)).hasMessageStartingWith("KV-001:")
+                .satisfies(e -> assertThat(e.getMessage()).doesNotContain("--max-num-batched-tokens"));
+        MemoryPlan.checkBeforeLoading(machine(400_000_000), config, 10_000_000, 10_240, 4096, 140_000_000);
+        assertThatThrownBy(() -> MemoryPlan.checkBeforeLoading(machine(400_000_000), config, 10_000_000, 10_240, 4096, 1e9))
+                .hasMessageStartingWith("KV-001:").hasMessageContainingAll("954 MiB for activations", "--max-num-batched-tokens");
+    }
+
     /** Property: what is asked for outright is made exactly so, or refused if it is not there. */
     @Test
     void explicitSizes() {

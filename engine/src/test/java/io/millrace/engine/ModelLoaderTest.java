@@ -32,6 +32,9 @@ class ModelLoaderTest {
             assertThat(engine.limits().maxModelLen()).isEqualTo(64);
             // Four sequences of 64 tokens: more blocks could never be used.
             assertThat(engine.limits().numBlocks()).isEqualTo(16);
+            assertThat(io.millrace.engine.model.ModelFamilies.of(io.millrace.engine.model.ModelConfig.read(folder)).activationBytes(
+                    io.millrace.engine.model.ModelConfig.read(folder), engine.limits().maxNumBatchedTokens(), engine.limits().maxLogitRows()))
+                    .isEqualTo(bytesOf(String.join("\n", loaded.report()), "activations"));
             String report = String.join("\n", loaded.report());
             assertThat(report).contains("LlamaForCausalLM", "F32", "rotary_emb.inv_freq", "kv cache");
             assertThat(bytesOf(report, "total")).isEqualTo(bytesOf(report, "weights") + bytesOf(report, "constants")
@@ -105,12 +108,36 @@ class ModelLoaderTest {
         refused(SMALL.withLimits(0, 8, 4), "CFG-001", "--max-num-batched-tokens is 4");
         refused(SMALL.withKvCache("fp4", 0), "CFG-001", "supported: auto, float32, float16, bfloat16");
         refused(SMALL.withKvCache("auto", 3), "KV-001", "Set --max-model-len to 48 or less");
+        refused(SMALL.withThreads(1025), "CFG-001", "--threads is 1025; a value in [0, 1024]");
         refused(SMALL.withBackend("abacus"), "CFG-003", "abacus");
     }
 
     private void refused(EngineConfig settings, String code, String hint) {
         assertThatThrownBy(() -> ModelLoader.loadEngine(folder, settings)).isInstanceOf(EngineException.class)
                 .hasMessageStartingWith(code + ":").hasMessageContaining(hint);
+    }
+
+    /** Property: sampling defaults that no request could ask for are refused when the model is loaded, with key, value and range. */
+    @ParameterizedTest(name = "{0}: {1}")
+    @CsvSource(delimiter = '|', textBlock = """
+            temperature        | -1
+            temperature        | 1e300
+            repetition_penalty | 0
+            repetition_penalty | -2.0
+            repetition_penalty | 1e300
+            top_k              | 1.5
+            top_k              | -2
+            top_k              | 1e12
+            top_p              | 0
+            top_p              | 1.01
+            min_p              | -0.1
+            min_p              | 2
+            """)
+    void wrongGenerationConfig(String key, String value) throws IOException {
+        TinyModel.write(folder);
+        Files.writeString(folder.resolve("generation_config.json"), "{\"" + key + "\":" + value + "}");
+        assertThatThrownBy(() -> ModelLoader.loadEngine(folder, SMALL)).isInstanceOf(EngineException.class).hasMessageStartingWith("MODEL-002:")
+                .hasMessageContainingAll("generation_config.json", "'" + key + "'", "number in [");
     }
 
     /** Property: eos ids of both files count; ids outside the vocabulary do not; sampling defaults are read. */

@@ -3,6 +3,7 @@ package io.millrace.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.stream.Stream;
 
 /**
  * One step's ragged batch, at fixed native addresses. Tokens are flat {@code [0, numTokens)}; sequence {@code i} owns the tokens
@@ -57,8 +58,8 @@ public final class Batch {
         blockTables = arena.allocate(4L * maxSequences * maxBlocksPerSequence, 64);
         logitRows = arena.allocate(4L * maxLogitRows, 64);
         sampling = new SamplingRows(arena, maxLogitRows, limits.maxTopLogprobs());
-        bytes = 64 + 12L * maxTokens + 8L * maxSequences + 4L + 4L * maxSequences * maxBlocksPerSequence
-                + maxLogitRows * (4L + 19 * 4 + 6 * 8 + 8L * limits.maxTopLogprobs());
+        bytes = Stream.of(counts, tokenIds, positions, tokenSequence, queryStart, contextLen, blockTables, logitRows)
+                .mapToLong(MemorySegment::byteSize).sum() + sampling.byteSize();
     }
 
     public int maxTokens() {
@@ -110,8 +111,8 @@ public final class Batch {
         int s = numSequences();
         int t0 = numTokens();
         if (s == maxSequences || t0 + count > maxTokens || numBlocks > maxBlocksPerSequence) {
-            throw new IllegalStateException("batch is full: sequences " + s + "/" + maxSequences + ", tokens " + t0 + "+" + count + "/"
-                    + maxTokens + ", blocks " + numBlocks + "/" + maxBlocksPerSequence);
+            throw new IllegalStateException("BE-003: batch is full: sequences " + s + "/" + maxSequences + ", tokens " + t0 + "+" + count + "/"
+                    + maxTokens + ", blocks " + numBlocks + "/" + maxBlocksPerSequence + "; run smaller steps or make a larger batch");
         }
         for (int i = 0; i < count; i++) {
             tokenIds.setAtIndex(I32, t0 + i, ids[firstPosition + i]);
@@ -130,7 +131,7 @@ public final class Batch {
     public int addLogitRow(int t) {
         int r = numLogitRows();
         if (r == maxLogitRows) {
-            throw new IllegalStateException("batch is full: logit rows " + r + "/" + maxLogitRows);
+            throw new IllegalStateException("BE-003: batch is full: logit rows " + r + "/" + maxLogitRows + "; run smaller steps or make a larger batch");
         }
         logitRows.setAtIndex(I32, r, t);
         counts.setAtIndex(I32, 2, r + 1);

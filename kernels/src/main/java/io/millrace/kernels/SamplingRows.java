@@ -107,6 +107,13 @@ public final class SamplingRows {
         return arena.allocate(count * elementBytes, 64);
     }
 
+    /** Bytes of all arrays. */
+    long byteSize() {
+        return java.util.stream.Stream.of(temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed, drawIndex,
+                target, numTop, history, historyLen, promptLen, biasIds, biasValues, biasCount, suppressIds, suppressCount, allowedMask, token,
+                logprob, rank, topIds, topLogprobs).mapToLong(MemorySegment::byteSize).sum();
+    }
+
     /** Rows that fit. */
     public int capacity() {
         return capacity;

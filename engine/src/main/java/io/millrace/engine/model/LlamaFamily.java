@@ -29,6 +29,12 @@ final class LlamaFamily implements ModelFamily {
     }
 
     @Override
+    public double activationBytes(ModelConfig c, long tokens, long logitRows) {
+        double perToken = 3.0 * c.hiddenSize() + (2.0 * c.numHeads() + 2.0 * c.numKvHeads()) * c.headDim() + 3.0 * c.intermediateSize();
+        return DType.F32.bytes() * (tokens * perToken + logitRows * (3.0 * c.hiddenSize() + c.vocabSize()));
+    }
+
+    @Override
     public DecoderModel bind(ModelConfig config, WeightBinder weights, int maxPositions) {
         return new Model(config, weights, maxPositions);
     }

@@ -9,6 +9,9 @@ public interface ModelFamily {
      */
     void check(ModelConfig config);
 
+    /** Bytes of the activation buffers that {@link #bind} will make. As a double: a hostile configuration may exceed a long. */
+    double activationBytes(ModelConfig config, long tokens, long logitRows);
+
     /**
      * Binds the checkpoint's tensors and makes the activation buffers.
      *

@@ -33,8 +33,8 @@ public final class ChatTemplates {
     private ChatTemplates() {}
 
     /**
-     * @return empty where the folder has no template
-     * @throws EngineException TPL-001 a file is unreadable, TPL-002 the template does not compile
+     * @return empty where the folder has no template, a {@link BrokenChatTemplate} (TPL-002) where it does not compile
+     * @throws EngineException TPL-001 a file is unreadable
      */
     public static Optional<ChatTemplate> load(Path folder) {
         JsonNode config = readJson(folder.resolve("tokenizer_config.json"));
@@ -49,8 +49,8 @@ public final class ChatTemplates {
             try {
                 compiled.put(name, compile(source, specialTokens));
             } catch (ChatTemplateException e) {
-                throw new EngineException("TPL-002", "the chat template '" + name + "' in " + folder + " does not compile: " + e.getMessage()
-                        + "; mend it or give another one", e);
+                compiled.put(name, new BrokenChatTemplate("the chat template '" + name + "' does not compile: " + e.getMessage()
+                        + "; mend it in the model's folder"));
             }
         });
         ChatTemplate fallback = compiled.getOrDefault(DEFAULT, compiled.values().iterator().next());
@@ -76,8 +76,8 @@ public final class ChatTemplates {
         try {
             return source.map(text -> compile(text, specialTokens));
         } catch (ChatTemplateException e) {
-            throw new EngineException("TPL-002", "the chat template in " + file.path() + " does not compile: " + e.getMessage()
-                    + "; mend it or give another one", e);
+            return Optional.of(new BrokenChatTemplate("the chat template in the file's metadata does not compile: " + e.getMessage()
+                    + "; use another version of the file"));
         }
     }
 

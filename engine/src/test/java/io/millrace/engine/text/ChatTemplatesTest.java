@@ -59,7 +59,10 @@ class ChatTemplatesTest {
         Files.writeString(folder.resolve("tokenizer_config.json"), "{");
         assertThatThrownBy(() -> ChatTemplates.load(folder)).isInstanceOf(EngineException.class).hasMessageStartingWith("TPL-001");
         Files.writeString(folder.resolve("tokenizer_config.json"), "{\"chat_template\": \"{% if %}\"}");
-        assertThatThrownBy(() -> ChatTemplates.load(folder)).isInstanceOf(EngineException.class).hasMessageStartingWith("TPL-002");
+        // The model can still serve completions; a chat request is told why it cannot be answered.
+        assertThat(ChatTemplates.load(folder)).hasValueSatisfying(template -> assertThat(template).isInstanceOf(BrokenChatTemplate.class));
+        assertThatThrownBy(() -> render(null)).isInstanceOf(ChatTemplateException.class).hasMessageStartingWith("TPL-002: ")
+                .hasMessageContaining("does not compile").hasMessageContaining("mend it");
     }
 
     @Test

@@ -50,7 +50,7 @@ public enum CpuIsa {
                 return isa;
             }
         }
-        throw new IllegalArgumentException("CPU-001 " + VARIABLE + "=" + name + " is not available here; this machine runs "
+        throw new IllegalArgumentException("CPU-001: " + VARIABLE + "=" + name + " is not available here; this machine runs "
                 + String.join(", ", available.stream().map(CpuIsa::label).toList()) + ". Unset it for the best one (" + best.label() + ").");
     }
 

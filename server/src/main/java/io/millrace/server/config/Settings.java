@@ -42,7 +42,7 @@ public final class Settings {
             false, Values.choice("auto", "float32", "float16", "bfloat16"), "auto (the weights' type), float32, float16 or bfloat16");
     public static final Setting<Double> MEMORY_UTILIZATION = new Setting<>("memory-utilization", List.of("gpu-memory-utilization"), Group.MEMORY,
             Kind.VALUE, "SHARE", "0.5", false, Values.fraction(0, 1),
-            "share of this process's memory limit for weights, workspace and KV cache together");
+            "share of the memory available at start for weights, workspace and KV cache together");
     public static final Setting<Long> KV_CACHE_MEMORY_BYTES = new Setting<>("kv-cache-memory-bytes", List.of(), Group.MEMORY, Kind.VALUE, "BYTES",
             "auto", false, Values.bytes(), "KV cache of exactly this size (2GiB, 512M) instead of a share");
     public static final Setting<Integer> NUM_BLOCKS = count("num-gpu-blocks-override", List.of("num-blocks-override"), Group.MEMORY, "auto", 1,

@@ -13,10 +13,12 @@ import java.util.Optional;
 final class ChatPrompts {
     private final PromptEncoder encoder;
     private final Optional<ChatTemplate> template;
+    private final int vocabSize;
 
-    ChatPrompts(PromptEncoder encoder, Optional<ChatTemplate> template) {
+    ChatPrompts(PromptEncoder encoder, Optional<ChatTemplate> template, int vocabSize) {
         this.encoder = encoder;
         this.template = template;
+        this.vocabSize = vocabSize;
     }
 
     Prompt parse(Fields fields) {
@@ -43,6 +45,7 @@ final class ChatPrompts {
         if (ids.length == 0) {
             throw ApiException.badRequest("messages", "The messages render to an empty prompt with this model's chat template.");
         }
+        Prompt.requireInVocabulary("messages", ids, vocabSize);
         return new Prompt(ids, text);
     }
 

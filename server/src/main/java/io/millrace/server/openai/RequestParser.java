@@ -32,7 +32,7 @@ public final class RequestParser {
         this.servedNames = servedNames;
         this.maxChoices = maxChoices;
         this.encoder = new PromptEncoder(tokenizer, limits.maxModelLen());
-        this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate());
+        this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate(), limits.vocabSize());
     }
 
     /** {@code POST /v1/completions}. */
@@ -186,6 +186,7 @@ public final class RequestParser {
         if (ids.length == 0) {
             throw ApiException.badRequest("prompt", "`prompt` is an empty text; at least one token is needed.");
         }
+        Prompt.requireInVocabulary("prompt", ids, limits.vocabSize());
         return new Prompt(ids, text.textValue());
     }
 

@@ -27,6 +27,17 @@ class BadRequestTest {
         }
     }
 
+    /** Property: a text that encodes to ids beyond the model's embedding is the client's error, not a step that fails. */
+    @org.junit.jupiter.api.Test
+    void textBeyondTheModelsVocabularyIsRefused() {
+        try (TestServer small = new TestServer(engine -> engine.vocabSize(io.millrace.server.openai.ByteTokenizer.id('z') + 1), config -> config)) {
+            assertRefused(small.post("/v1/completions", "{\"prompt\":\"a~b\"}"), "prompt", "embeddings for [0, ");
+            assertRefused(small.post("/v1/completions", "{\"prompt\":[\"ab\",\"a~b\"]}"), "prompt", "embeddings for [0, ");
+            assertRefused(small.post("/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"~\"}]}"), "messages", "embeddings");
+            assertThat(small.post("/v1/completions", "{\"prompt\":\"ab\"}").statusCode()).isEqualTo(200);
+        }
+    }
+
     private static void assertRefused(HttpResponse<String> response, String param, String mention) {
         assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
         assertThat(response.headers().firstValue("content-type")).hasValue("application/json");
