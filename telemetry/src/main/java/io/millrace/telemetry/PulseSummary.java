@@ -37,11 +37,13 @@ public final class PulseSummary {
             numSteps++;
             busyNanos += nanos;
             cpuNanos += pulse.get(PulseField.CPU_NANOS);
-            runQueueNanos += pulse.get(PulseField.RUN_QUEUE_NANOS);
+            // The counter runs from step end to step end, so it may hold the wait of a wake-up too: that much was not in the step.
+            long waited = Math.min(nanos, pulse.get(PulseField.RUN_QUEUE_NANOS));
+            runQueueNanos += waited;
             if (nanos > slowestNanos) {
                 slowestNanos = nanos;
                 slowestStep = pulse.get(PulseField.STEP_ID);
-                slowestRunQueueNanos = pulse.get(PulseField.RUN_QUEUE_NANOS);
+                slowestRunQueueNanos = waited;
             }
         }
     }
@@ -64,7 +66,7 @@ public final class PulseSummary {
         return busyNanos == 0 ? 0 : (double) cpuNanos / busyNanos;
     }
 
-    /** Run-queue wait over the time of the steps; 0 without steps. */
+    /** Run-queue wait over the time of the steps, at most 1; 0 without steps. */
     public double runQueueShare() {
         return busyNanos == 0 ? 0 : (double) runQueueNanos / busyNanos;
     }
