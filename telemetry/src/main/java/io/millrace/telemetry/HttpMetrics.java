@@ -9,7 +9,6 @@ public final class HttpMetrics {
     private final GaugeDataPoint connections;
     private final GaugeDataPoint streams;
     private final CounterDataPoint sseBytes;
-    private final CounterDataPoint sseEvents;
     private final CounterDataPoint slowClients;
     private final Counter requests;
     private final FixedHistogram seconds;
@@ -18,8 +17,7 @@ public final class HttpMetrics {
         connections = registry.gauge("millrace_http_connections", "Open connections.").labelValues();
         streams = registry.gauge("millrace_sse_streams", "Answers being streamed.").labelValues();
         sseBytes = registry.counter("millrace_sse_bytes", "Bytes of event streams written.").labelValues();
-        sseEvents = registry.counter("millrace_sse_events", "Events of event streams written.").labelValues();
-        slowClients = registry.counter("millrace_sse_slow_clients", "Streams given up because the client did not read.").labelValues();
+        slowClients = registry.counter("millrace_sse_slow_clients", "Connections closed because the client did not read its answer.").labelValues();
         requests = registry.counter("http_requests", "Answers by handler, method and class of status.", "handler", "method", "status");
         seconds = registry.histogram("http_request_duration_seconds", "Time to the end of the answer.", Buckets.HTTP_SECONDS, "handler",
                 "method");
@@ -41,9 +39,7 @@ public final class HttpMetrics {
         streams.dec();
     }
 
-    /** {@code events} events in {@code bytes} bytes were written to a stream. */
-    public void recordSse(int events, int bytes) {
-        sseEvents.inc(events);
+    public void recordSseBytes(int bytes) {
         sseBytes.inc(bytes);
     }
 

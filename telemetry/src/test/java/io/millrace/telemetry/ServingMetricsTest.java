@@ -150,7 +150,7 @@ class ServingMetricsTest {
         http.connectionOpened();
         http.connectionClosed();
         http.streamOpened();
-        http.recordSse(2, 300);
+        http.recordSseBytes(300);
         http.recordSlowClient();
         http.recordRequest("/v1/completions", "POST", 200, 7 * MS);
         http.recordRequest("/v1/completions", "POST", 429, MS);

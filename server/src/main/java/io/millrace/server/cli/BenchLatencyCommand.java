@@ -62,7 +62,7 @@ final class BenchLatencyCommand implements Callable<Integer> {
         try (Generation generation = Generation.open(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.maxNumQueuedRequests());
-            List<int[]> prompts = EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed());
+            List<int[]> prompts = EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed().orElse(0));
             List<Iteration> iterations = new ArrayList<>();
             try (ProgressBar progress = new ProgressBar("bench latency", numWarmup + numIters)) {
                 for (int i = 0; i < numWarmup + numIters; i++) {

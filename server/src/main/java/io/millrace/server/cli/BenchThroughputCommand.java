@@ -66,7 +66,7 @@ final class BenchThroughputCommand implements Callable<Integer> {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
                     config.maxNumQueuedRequests());
-            Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.seed());
+            Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.seed().orElse(0));
             run(generation, workload.requests().subList(0, Math.min(4, numPrompts)));
             long start = System.nanoTime();
             long[] tokens = run(generation, workload.requests());

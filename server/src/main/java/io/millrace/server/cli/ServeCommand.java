@@ -11,6 +11,7 @@ import io.millrace.server.http.HttpServer;
 import io.millrace.server.http.HttpServerConfig;
 import io.millrace.server.serving.Generation;
 import io.millrace.server.serving.SchedulerMetrics;
+import io.millrace.telemetry.HttpMetrics;
 import io.millrace.telemetry.MetricRegistry;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -65,15 +66,17 @@ final class ServeCommand implements Callable<Integer> {
         config.modelPath();
         checkAddress(config);
         AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
+        AtomicReference<HttpMetrics> httpMetrics = new AtomicReference<>();
         Generation generation = Generation.open(config, model -> {
             MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
             metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype()));
+            httpMetrics.set(new HttpMetrics(registry));
             return metrics.get();
         });
         HttpServer server;
         try {
             server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(),
-                    out -> metrics.get().writeText(generation.service(), out));
+                    out -> metrics.get().writeText(generation.service(), out), httpMetrics.get());
         } catch (RuntimeException e) {
             generation.close();
             throw isAddressFailure(e) ? addressFailure(config, e) : e;
@@ -96,7 +99,7 @@ final class ServeCommand implements Callable<Integer> {
 
     private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
         return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
-                .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).version(Version.text())
+                .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).baseSeed(config.seed()).version(Version.text())
                 .shutdownTimeout(config.shutdownTimeout()).build();
     }
 

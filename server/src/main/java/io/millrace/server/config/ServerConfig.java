@@ -9,12 +9,13 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalLong;
 
 /**
  * The whole configuration of a process that loads a model, validated once by {@link ConfigReader}. What each component means is said
  * in {@link Settings}; 0 in a count or size means "decide from model and machine".
  */
-public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, long seed, int maxNumSeqs, int maxNumBatchedTokens,
+public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
         int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, String backend, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
         Duration shutdownTimeout, boolean logStats) {

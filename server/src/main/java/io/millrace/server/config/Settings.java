@@ -5,6 +5,7 @@ import io.millrace.server.config.Setting.Kind;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 
 /** Every setting, once. Flags, YAML keys, variables, help and the README's table follow from here. */
 public final class Settings {
@@ -20,8 +21,8 @@ public final class Settings {
     public static final Setting<String> GENERATION_CONFIG = new Setting<>("generation-config", List.of(), Group.MODEL, Kind.VALUE, "auto|vllm",
             "auto", false, Values.choice("auto", "vllm"),
             "auto: sampling defaults come from the model's generation_config.json; vllm: temperature 1, top_p 1, nothing else");
-    public static final Setting<Long> SEED = new Setting<>("seed", List.of(), Group.MODEL, Kind.VALUE, "INT", "0", false, Values.whole(),
-            "base of the seeds of requests that bring none");
+    public static final Setting<OptionalLong> SEED = new Setting<>("seed", List.of(), Group.MODEL, Kind.VALUE, "INT", "random", false, Values.seed(),
+            "base of the seeds of requests that bring none: the same requests in the same order get the same answers");
 
     public static final Setting<Integer> MAX_NUM_SEQS = count("max-num-seqs", Group.MEMORY, "256", 1, "sequences computed in one step at most");
     public static final Setting<Integer> MAX_NUM_BATCHED_TOKENS = count("max-num-batched-tokens", Group.MEMORY, "auto", 1,

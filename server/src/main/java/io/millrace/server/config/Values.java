@@ -2,6 +2,7 @@ package io.millrace.server.config;
 
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalLong;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -96,12 +97,15 @@ final class Values {
         });
     }
 
-    static Setting.Parser<Long> whole() {
+    static Setting.Parser<OptionalLong> seed() {
         return one(text -> {
+            if (text.equals("random")) {
+                return OptionalLong.empty();
+            }
             try {
-                return Long.parseLong(text);
+                return OptionalLong.of(Long.parseLong(text));
             } catch (NumberFormatException e) {
-                throw new IllegalArgumentException("use a whole number of 64 bits", e);
+                throw new IllegalArgumentException("use a whole number of 64 bits, or random", e);
             }
         });
     }

@@ -1,6 +1,7 @@
 package io.millrace.server.http;
 
 import io.helidon.common.buffers.DataReader;
+import io.helidon.common.socket.HelidonSocket;
 import io.helidon.webserver.ServerConnectionException;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.concurrent.locks.Condition;
@@ -21,6 +22,13 @@ final class ClientConnection implements Supplier<byte[]> {
     private static final ThreadLocal<ClientConnection> CURRENT = new ThreadLocal<>();
 
     private final DataReader socket;
+    private final HelidonSocket channel;
+    private final Deadlines deadlines;
+    private final DataReader reader = DataReader.create(this);
+    private volatile long readDeadline;
+    private volatile long writeDeadline;
+    /** Whether a request is under way; connection thread only. */
+    private boolean inRequest;
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition changed = lock.newCondition();
     private boolean watching;
@@ -28,8 +36,70 @@ final class ClientConnection implements Supplier<byte[]> {
     private boolean gone;
     private Runnable onGone;
 
-    ClientConnection(DataReader socket) {
+    ClientConnection(DataReader socket, HelidonSocket channel, Deadlines deadlines) {
         this.socket = socket;
+        this.channel = channel;
+        this.deadlines = deadlines;
+    }
+
+    /** What the connection's thread reads from. */
+    DataReader reader() {
+        return reader;
+    }
+
+    /** {@link System#nanoTime} at which the request must have been read, 0 = no limit now. */
+    long readDeadline() {
+        return readDeadline;
+    }
+
+    /** {@link System#nanoTime} at which the write under way must have ended, 0 = none is. */
+    long writeDeadline() {
+        return writeDeadline;
+    }
+
+    private void requestBegins() {
+        inRequest = true;
+        readDeadline = deadlines.readDeadline();
+        deadlines.watch(this);
+    }
+
+    /** The head is here; without an entity that is all. */
+    void headRead(boolean hasEntity) {
+        if (!hasEntity) {
+            requestRead();
+        } else if (readDeadline == 0) {
+            requestBegins(); // it came with the bytes of the request before
+        }
+    }
+
+    void requestRead() {
+        inRequest = true;
+        readDeadline = 0;
+    }
+
+    /** A body that nobody wanted is still to be read over: then the deadline stays, for it and the next request together. */
+    void requestAnswered() {
+        if (readDeadline == 0) {
+            inRequest = false;
+        }
+    }
+
+    void writeBegins() {
+        writeDeadline = deadlines.writeDeadline();
+        deadlines.watch(this);
+    }
+
+    void writeEnded() {
+        writeDeadline = 0;
+    }
+
+    void closeSocket() {
+        channel.close();
+    }
+
+    @Override
+    public String toString() {
+        return "connection of " + channel.remotePeer().host() + ":" + channel.remotePeer().port();
     }
 
     /** The connection that the calling thread serves. */
@@ -45,6 +115,17 @@ final class ClientConnection implements Supplier<byte[]> {
     /** The next bytes of the client, null at the end. Connection thread only. */
     @Override
     public byte[] get() {
+        if (!inRequest && reader.available() > 0) {
+            requestBegins(); // its first bytes came with the request before
+        }
+        byte[] bytes = next();
+        if (!inRequest && bytes != null) {
+            requestBegins();
+        }
+        return bytes;
+    }
+
+    private byte[] next() {
         lock.lock();
         try {
             while (watching) {

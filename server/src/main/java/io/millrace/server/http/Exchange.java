@@ -12,6 +12,7 @@ import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
+import io.millrace.telemetry.HttpMetrics;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -27,6 +28,7 @@ final class Exchange {
     private final ServerResponse response;
     private final String method;
     private final String path;
+    private int status;
 
     Exchange(ServerRequest request, ServerResponse response) {
         this.request = request;
@@ -78,6 +80,7 @@ final class Exchange {
                 held.add(n);
                 body.write(chunk, 0, n);
             }
+            ClientConnection.current().requestRead();
             return body.toByteArray();
         } catch (ApiException e) {
             response.header(HeaderValues.CONNECTION_CLOSE); // the rest is not read
@@ -107,6 +110,20 @@ final class Exchange {
         return false;
     }
 
+    boolean hasEntity() {
+        return request.content().hasEntity();
+    }
+
+    /** Of the answer, 0 while there is none. */
+    int status() {
+        return status;
+    }
+
+    SseWriter openStream(HttpMetrics metrics) {
+        status = 200;
+        return SseWriter.open(response, metrics);
+    }
+
     ServerResponse response() {
         return response;
     }
@@ -130,6 +147,7 @@ final class Exchange {
     }
 
     private void start(int status, String contentType) {
+        this.status = status;
         response.status(Status.create(status));
         response.header(HeaderNames.CONTENT_TYPE, contentType);
     }

@@ -11,9 +11,12 @@ import io.millrace.server.openai.GenerateRequest;
 import io.millrace.server.openai.Generation;
 import io.millrace.server.openai.JsonBuffer;
 import io.millrace.server.openai.RequestParser;
+import io.millrace.server.openai.Seeds;
 import io.millrace.server.openai.StreamAnswer;
 import io.millrace.server.openai.WholeAnswer;
+import io.millrace.telemetry.HttpMetrics;
 import java.util.function.Function;
+import java.util.function.LongSupplier;
 
 /** The routes that run the model or its tokenizer. */
 final class GenerationRoutes {
@@ -25,13 +28,18 @@ final class GenerationRoutes {
     private final long maxBodyBytes;
     private final Intake intake;
     private final AnswerMemory memory;
+    private final HttpMetrics metrics;
+    private final LongSupplier freshSeeds;
 
-    GenerationRoutes(HttpServerConfig config, GenerationService service, Tokenizer tokenizer, RequestParser parser) {
+    GenerationRoutes(HttpServerConfig config, GenerationService service, Tokenizer tokenizer, RequestParser parser,
+            HttpMetrics metrics) {
         this.config = config;
         this.service = service;
         this.limits = service.limits();
         this.tokenizer = tokenizer;
         this.parser = parser;
+        this.metrics = metrics;
+        this.freshSeeds = Seeds.fresh(config.baseSeed());
         this.maxBodyBytes = config.maxBodyBytesFor(limits.maxModelLen());
         this.intake = new Intake(Math.max(config.maxHeldBodyBytes(), maxBodyBytes), maxBodyBytes, Runtime.getRuntime().maxMemory());
         this.memory = new AnswerMemory(config.answerMemoryBytes());
@@ -87,7 +95,7 @@ final class GenerationRoutes {
     }
 
     private void answer(Exchange exchange, GenerateRequest request) {
-        Generation generation = Generation.submit(request, service, limits, tokenizer);
+        Generation generation = Generation.submit(request, service, limits, tokenizer, freshSeeds);
         ClientConnection client = ClientConnection.current();
         client.watch(generation::clientGone);
         try {
@@ -109,33 +117,39 @@ final class GenerationRoutes {
     private void stream(Exchange exchange, Generation generation) {
         StreamAnswer answer = new StreamAnswer(generation, tokenizer);
         SseWriter out = null;
-        long pingNanos = config.pingInterval().toNanos();
-        long lastWrite = System.nanoTime();
-        while (!answer.isComplete()) {
-            JsonBuffer events;
-            try {
-                events = answer.next(Math.max(0, lastWrite + pingNanos - System.nanoTime()));
-            } catch (ApiException e) {
-                if (out == null) {
-                    throw e;
+        try {
+            long pingNanos = config.pingInterval().toNanos();
+            long lastWrite = System.nanoTime();
+            while (!answer.isComplete()) {
+                JsonBuffer events;
+                try {
+                    events = answer.next(Math.max(0, lastWrite + pingNanos - System.nanoTime()));
+                } catch (ApiException e) {
+                    if (out == null) {
+                        throw e;
+                    }
+                    out.write(StreamAnswer.failure(e));
+                    return;
                 }
-                out.write(StreamAnswer.failure(e));
-                return;
+                failIfGone(generation);
+                // News need not be anything to show: text may be held back for a stop string or an incomplete character.
+                if (events.isEmpty() && System.nanoTime() - lastWrite < pingNanos) {
+                    continue;
+                }
+                if (out == null) {
+                    out = exchange.openStream(metrics);
+                }
+                if (!events.isEmpty()) {
+                    out.write(events);
+                } else {
+                    out.ping();
+                }
+                lastWrite = System.nanoTime();
             }
-            failIfGone(generation);
-            // News need not be anything to show: text may be held back for a stop string or an incomplete character.
-            if (events.isEmpty() && System.nanoTime() - lastWrite < pingNanos) {
-                continue;
+        } finally {
+            if (out != null) {
+                out.close();
             }
-            if (out == null) {
-                out = SseWriter.open(exchange.response());
-            }
-            if (!events.isEmpty()) {
-                out.write(events);
-            } else {
-                out.ping();
-            }
-            lastWrite = System.nanoTime();
         }
     }
 

@@ -13,6 +13,9 @@ import io.millrace.scheduler.GenerationService;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
 import io.millrace.server.openai.RequestParser;
+import io.millrace.telemetry.HttpMetrics;
+import io.millrace.telemetry.MetricRegistry;
+import java.time.Duration;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
@@ -22,18 +25,31 @@ public final class HttpServer implements AutoCloseable {
     private final WebServer server;
     private final GenerationService service;
     private final HttpServerConfig config;
+    private final Deadlines deadlines;
     private final AtomicBoolean closed = new AtomicBoolean();
 
-    private HttpServer(WebServer server, GenerationService service, HttpServerConfig config) {
+    private HttpServer(WebServer server, GenerationService service, HttpServerConfig config, Deadlines deadlines) {
+        this.deadlines = deadlines;
         this.server = server;
         this.service = service;
         this.config = config;
     }
 
-    /** Binds and answers from the moment this returns. */
+    /** {@link #start(HttpServerConfig, LoadedModel, GenerationService, MetricsSource, HttpMetrics)} without metrics of its own. */
     public static HttpServer start(HttpServerConfig config, LoadedModel model, GenerationService service, MetricsSource metrics) {
+        return start(config, model, service, metrics, new HttpMetrics(MetricRegistry.forModel(model.name())));
+    }
+
+    /**
+     * Binds and answers from the moment this returns.
+     *
+     * @param metrics     what {@code /metrics} answers
+     * @param httpMetrics what this server records
+     */
+    public static HttpServer start(HttpServerConfig config, LoadedModel model, GenerationService service, MetricsSource metrics,
+            HttpMetrics httpMetrics) {
         long maxBodyBytes = config.maxBodyBytesFor(service.limits().maxModelLen());
-        Routes routes = new Routes(new ApiKeys(config.apiKeys()));
+        Routes routes = new Routes(new ApiKeys(config.apiKeys()), httpMetrics);
         ServerInfo info = new ServerInfo(config, model, service, routes);
         routes.get("/", info::index)
                 .get("/health", info::health)
@@ -44,24 +60,26 @@ public final class HttpServer implements AutoCloseable {
                 .get("/v1/models/{model}", info::oneModel);
         RequestParser parser = new RequestParser(model, service.limits(), ServerInfo.servedNames(config, model),
                 config.generationConfigFromModel(), config.maxChoices());
-        GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser);
+        GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser, httpMetrics);
         routes.post("/v1/completions", generation::completions)
                 .post("/v1/chat/completions", generation::chatCompletions)
                 .post("/tokenize", generation::tokenize)
                 .post("/detokenize", generation::detokenize);
 
+        Deadlines deadlines = new Deadlines(config.readTimeout(), config.writeTimeout(), httpMetrics);
         WebServer server = WebServer.builder()
                 .host(config.host())
                 .port(config.port())
                 .shutdownHook(false)
                 .protocolsDiscoverServices(false)
                 .addConnectionSelector(new WatchedHttp1(Http1ConnectionSelector.builder()
-                        .config(Http1Config.builder().validateRequestHeaders(true).build()).build()))
+                        .config(Http1Config.builder().validateRequestHeaders(true).build()).build(), deadlines, httpMetrics))
                 .maxTcpConnections(config.maxConnections())
                 .maxPayloadSize(maxBodyBytes)
                 .idleConnectionTimeout(config.idleTimeout())
+                .idleConnectionPeriod(Duration.ofMillis(Math.clamp(config.idleTimeout().toMillis() / 4, 10, 60_000)))
                 // Requests are drained by the service before this server stops; what is left then has been ended already.
-                .shutdownGracePeriod(java.time.Duration.ofSeconds(2))
+                .shutdownGracePeriod(Duration.ofSeconds(2))
                 .connectionOptions(options -> options.tcpNoDelay(true).socketKeepAlive(true))
                 .writeBufferSize(16 * 1024)
                 .directHandlers(refusals(maxBodyBytes))
@@ -76,7 +94,7 @@ public final class HttpServer implements AutoCloseable {
                         .any(routes))
                 .build()
                 .start();
-        return new HttpServer(server, service, config);
+        return new HttpServer(server, service, config, deadlines);
     }
 
     public int port() {
@@ -89,6 +107,7 @@ public final class HttpServer implements AutoCloseable {
         if (closed.compareAndSet(false, true)) {
             service.shutdown(config.shutdownTimeout());
             server.stop();
+            deadlines.close();
         }
     }
 

@@ -3,6 +3,7 @@ package io.millrace.server.http;
 import io.millrace.server.openai.AnswerMemory;
 import java.time.Duration;
 import java.util.List;
+import java.util.OptionalLong;
 
 /**
  * Settings of the HTTP front end.
@@ -21,11 +22,15 @@ import java.util.List;
  * @param shutdownTimeout           how long {@link HttpServer#close} lets running requests finish
  * @param pingInterval              an SSE comment is sent to a stream that had nothing to say for so long
  * @param stallLimit                {@code /health} fails when work has made no progress for so long
+ * @param readTimeout               a request, head and body, must have come so soon after its first byte
+ * @param writeTimeout              a client must take what is written to it within so long
+ * @param baseSeed                  what the seeds of requests that bring none are drawn from; empty = they are random
  * @param idleTimeout               connections without a request for so long are closed
  */
 public record HttpServerConfig(String host, int port, List<String> servedModelNames, List<String> apiKeys, long maxBodyBytes,
         long maxHeldBodyBytes, long answerMemoryBytes, int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
-        Duration pingInterval, Duration stallLimit, Duration idleTimeout) {
+        Duration pingInterval, Duration stallLimit, Duration readTimeout, Duration writeTimeout, Duration idleTimeout,
+        OptionalLong baseSeed) {
 
     public HttpServerConfig {
         servedModelNames = List.copyOf(servedModelNames);
@@ -62,6 +67,9 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         private Duration shutdownTimeout = Duration.ofSeconds(30);
         private Duration pingInterval = Duration.ofSeconds(15);
         private Duration stallLimit = Duration.ofSeconds(60);
+        private Duration readTimeout = Duration.ofSeconds(60);
+        private Duration writeTimeout = Duration.ofSeconds(120);
+        private OptionalLong baseSeed = OptionalLong.empty();
         private Duration idleTimeout = Duration.ofMinutes(5);
 
         private Builder() {}
@@ -136,6 +144,21 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
             return this;
         }
 
+        public Builder readTimeout(Duration value) {
+            readTimeout = value;
+            return this;
+        }
+
+        public Builder writeTimeout(Duration value) {
+            writeTimeout = value;
+            return this;
+        }
+
+        public Builder baseSeed(OptionalLong value) {
+            baseSeed = value;
+            return this;
+        }
+
         public Builder idleTimeout(Duration value) {
             idleTimeout = value;
             return this;
@@ -143,7 +166,8 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
 
         public HttpServerConfig build() {
             return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxHeldBodyBytes, answerMemoryBytes,
-                    maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, stallLimit, idleTimeout);
+                    maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, stallLimit, readTimeout,
+                    writeTimeout, idleTimeout, baseSeed);
         }
     }
 }

@@ -3,8 +3,10 @@ package io.millrace.server.http;
 import io.helidon.common.buffers.BufferData;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.buffers.DataWriter;
+import io.helidon.common.concurrency.limits.Limit;
 import io.helidon.common.socket.HelidonSocket;
 import io.helidon.common.socket.PeerInfo;
+import io.helidon.common.task.InterruptableTask;
 import io.helidon.webserver.ConnectionContext;
 import io.helidon.webserver.ListenerContext;
 import io.helidon.webserver.ProxyProtocolData;
@@ -12,6 +14,8 @@ import io.helidon.webserver.Router;
 import io.helidon.webserver.http1.Http1ConnectionSelector;
 import io.helidon.webserver.spi.ServerConnection;
 import io.helidon.webserver.spi.ServerConnectionSelector;
+import io.millrace.telemetry.HttpMetrics;
+import java.time.Duration;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ExecutorService;
@@ -19,9 +23,13 @@ import java.util.concurrent.ExecutorService;
 /** HTTP/1.1 connections whose bytes pass through a {@link ClientConnection}. */
 final class WatchedHttp1 implements ServerConnectionSelector {
     private final Http1ConnectionSelector http1;
+    private final Deadlines deadlines;
+    private final HttpMetrics metrics;
 
-    WatchedHttp1(Http1ConnectionSelector http1) {
+    WatchedHttp1(Http1ConnectionSelector http1, Deadlines deadlines, HttpMetrics metrics) {
+        this.metrics = metrics;
         this.http1 = http1;
+        this.deadlines = deadlines;
     }
 
     @Override
@@ -41,12 +49,42 @@ final class WatchedHttp1 implements ServerConnectionSelector {
 
     @Override
     public ServerConnection connection(ConnectionContext context) {
-        ClientConnection client = new ClientConnection(context.dataReader());
+        ClientConnection client = new ClientConnection(context.dataReader(), context.serverSocket(), deadlines);
         client.bindToThread();
-        return http1.connection(new WatchedContext(context, DataReader.create(client)));
+        ServerConnection connection = http1.connection(
+                new WatchedContext(context, client.reader(), new WatchedWriter(context.dataWriter(), client)));
+        return new CountedConnection(connection, metrics);
     }
 
-    private record WatchedContext(ConnectionContext delegate, DataReader dataReader) implements ConnectionContext {
+    /** Interruptible while it waits for a request, as the connection it stands for. */
+    private record CountedConnection(ServerConnection delegate, HttpMetrics metrics) implements ServerConnection, InterruptableTask<Void> {
+        @Override
+        public void handle(Limit limit) throws InterruptedException {
+            metrics.connectionOpened();
+            try {
+                delegate.handle(limit);
+            } finally {
+                metrics.connectionClosed();
+            }
+        }
+
+        @Override
+        public Duration idleTime() {
+            return delegate.idleTime();
+        }
+
+        @Override
+        public void close(boolean interrupt) {
+            delegate.close(interrupt);
+        }
+
+        @Override
+        public boolean canInterrupt() {
+            return delegate instanceof InterruptableTask<?> task && task.canInterrupt();
+        }
+    }
+
+    private record WatchedContext(ConnectionContext delegate, DataReader dataReader, DataWriter dataWriter) implements ConnectionContext {
         @Override
         public ListenerContext listenerContext() {
             return delegate.listenerContext();
@@ -55,11 +93,6 @@ final class WatchedHttp1 implements ServerConnectionSelector {
         @Override
         public ExecutorService executor() {
             return delegate.executor();
-        }
-
-        @Override
-        public DataWriter dataWriter() {
-            return delegate.dataWriter();
         }
 
         @Override

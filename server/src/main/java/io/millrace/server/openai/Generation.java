@@ -8,6 +8,7 @@ import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestHandle;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.LongSupplier;
 
 /**
  * A submitted request: all its choices, read by the thread that submitted it. {@link #clientGone} may be called by any thread.
@@ -25,7 +26,8 @@ public final class Generation {
     }
 
     /** @throws ApiException 429 or 503 (with Retry-After) or 400 if the request is not admitted */
-    public static Generation submit(GenerateRequest request, GenerationService service, EngineLimits limits, Tokenizer tokenizer) {
+    public static Generation submit(GenerateRequest request, GenerationService service, EngineLimits limits, Tokenizer tokenizer,
+            LongSupplier freshSeeds) {
         Signal signal = new Signal(Thread.currentThread());
         Sampling sampling = request.sampling();
         List<Choice> choices = new ArrayList<>(request.numChoices());
@@ -39,7 +41,7 @@ public final class Generation {
                 choices.add(new Choice(choices.size(), prompt, queue, tokenizer.decoder(prompt.ids(), sampling.skipSpecialTokens()),
                         sampling, limits));
                 submissions.add(new GenerationRequest(prompt.ids(),
-                        sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs), queue));
+                        sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs, freshSeeds), queue));
             }
         }
         List<RequestHandle> handles;

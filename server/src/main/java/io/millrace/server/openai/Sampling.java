@@ -8,13 +8,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
-import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.LongSupplier;
 
 /**
  * The fields of a request that say how tokens are chosen and when to stop, checked against the model's limits; common to completions and
  * chat.
  *
- * @param seed          as sent; empty = a random one per choice
+ * @param seed          as sent; empty = a fresh one per choice
  * @param stop          strings that end the text, none empty
  * @param stopTokenIds  ids that end it
  */
@@ -61,28 +61,18 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
      * @param sample           which of the n choices: they must differ although the seed is the same
      * @param numLogprobs      -1 = none
      * @param numPromptLogprobs -1 = none
+     * @param freshSeeds       where a request without a seed has it from
      */
-    SamplingParams params(int sample, int maxTokens, int numLogprobs, int numPromptLogprobs) {
+    SamplingParams params(int sample, int maxTokens, int numLogprobs, int numPromptLogprobs, LongSupplier freshSeeds) {
         if (minTokens > maxTokens) {
             throw ApiException.badRequest("min_tokens",
                     "`min_tokens` is " + minTokens + ", more than the " + maxTokens + " tokens that may be generated.");
         }
         return SamplingParams.builder().temperature(temperature).topK(topK).topP(topP).minP(minP).repetitionPenalty(repetitionPenalty)
                 .frequencyPenalty(frequencyPenalty).presencePenalty(presencePenalty)
-                .seed(seed.isPresent() ? seedOf(seed.getAsLong(), sample) : ThreadLocalRandom.current().nextLong())
+                .seed(seed.isPresent() ? Seeds.ofChoice(seed.getAsLong(), sample) : freshSeeds.getAsLong())
                 .maxTokens(maxTokens).minTokens(minTokens).ignoreEos(ignoreEos).stopTokenIds(stopTokenIds)
                 .bias(biasIds, biasValues).numLogprobs(numLogprobs).numPromptLogprobs(numPromptLogprobs).build();
-    }
-
-    /** The first choice has the seed itself, so that n = 1 and the first of n = 2 agree; the others are spread by SplitMix64's mixer. */
-    static long seedOf(long seed, int sample) {
-        if (sample == 0) {
-            return seed;
-        }
-        long z = seed + sample * 0x9e3779b97f4a7c15L;
-        z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
-        z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
-        return z ^ z >>> 31;
     }
 
     private static void parseBias(Fields fields, JsonNode bias, int vocabSize, int[] ids, float[] values) {

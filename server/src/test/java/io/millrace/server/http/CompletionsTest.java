@@ -200,6 +200,15 @@ class CompletionsTest {
         assertThat(server.ok(PATH, "{'prompt':'hi','logprobs':0}").at("/choices/0/logprobs/token_logprobs")).hasSize(16);
     }
 
+    /** Clients slice their own strings by these offsets, most of them by code points. */
+    @Test
+    void offsetsCountCodePoints() {
+        JsonNode scores = server.ok(PATH, "{'prompt':'\uD83D\uDE00x','max_tokens':1,'echo':true,'logprobs':0}").at("/choices/0/logprobs");
+        List<Integer> offsets = new ArrayList<>();
+        scores.get("text_offset").forEach(offset -> offsets.add(offset.intValue()));
+        assertThat(offsets).containsExactly(0, 0, 0, 0, 0, 1, 2);
+    }
+
     @Test
     void tokenizeAndDetokenizeAreInverse() {
         JsonNode tokens = server.ok("/tokenize", "{'model':'tiny','prompt':'hé','return_token_strs':true}");

@@ -80,6 +80,17 @@ final class RawClient implements AutoCloseable {
         return text.toString();
     }
 
+    /** Returns once the server has ended the connection, orderly or not. */
+    void awaitEnd() {
+        try {
+            in.readAllBytes();
+        } catch (java.net.SocketTimeoutException e) {
+            throw new AssertionError("the connection is still open", e);
+        } catch (IOException e) {
+            // reset: ended too
+        }
+    }
+
     String readToEnd() {
         try {
             return new String(in.readAllBytes(), StandardCharsets.UTF_8);

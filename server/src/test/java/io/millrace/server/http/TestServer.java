@@ -10,6 +10,8 @@ import io.millrace.scheduler.EngineLoop;
 import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.openai.ByteTokenizer;
+import io.millrace.telemetry.HttpMetrics;
+import io.millrace.telemetry.MetricRegistry;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.URI;
@@ -31,6 +33,8 @@ import java.util.function.UnaryOperator;
 final class TestServer implements AutoCloseable {
     static final ObjectMapper MAPPER = new ObjectMapper();
     static final int MAX_MODEL_LEN = 256;
+
+    final MetricRegistry registry = MetricRegistry.forModel("tiny");
 
     /** Steps a {@link #stepped} engine may do. */
     final Semaphore steps;
@@ -64,7 +68,7 @@ final class TestServer implements AutoCloseable {
                 LoadedModel.GenerationDefaults.none(), List.of());
         loop = EngineLoop.start(engine, new SchedulerConfig(8, 256, 256, maxQueued), SchedulerListener.NONE);
         server = HttpServer.start(serverSettings.apply(HttpServerConfig.builder().host("127.0.0.1").port(0).version("1.2.3")
-                .shutdownTimeout(Duration.ofMillis(200))).build(), model, loop, out -> out.write("# metrics\n".getBytes(StandardCharsets.UTF_8)));
+                .shutdownTimeout(Duration.ofMillis(200))).build(), model, loop, registry::writeText, new HttpMetrics(registry));
     }
 
     private static ChatTemplate template() {
@@ -162,6 +166,18 @@ final class TestServer implements AutoCloseable {
             }
             java.util.concurrent.locks.LockSupport.parkNanos(1_000_000);
         }
+    }
+
+    /** The value of one series of {@code /metrics}, empty if there is none. */
+    String metric(String series) {
+        java.io.ByteArrayOutputStream out = new java.io.ByteArrayOutputStream();
+        try {
+            registry.writeText(out);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return out.toString(StandardCharsets.UTF_8).lines().filter(line -> line.startsWith(series + " "))
+                .map(line -> line.substring(series.length() + 1)).findFirst().orElse("");
     }
 
     boolean isIdle() {
