@@ -48,11 +48,16 @@ final class MemoryPlan {
             blocks = config.numKvBlocks();
             asked = "the " + blocks + " KV blocks asked for";
         } else if (config.kvCacheMemoryBytes() > 0) {
+            if (config.kvCacheMemoryBytes() > left) {
+                throw new EngineException("KV-002", "--kv-cache-memory-bytes asks for " + bytes(config.kvCacheMemoryBytes())
+                        + ", but after weights and workspace of " + bytes(held) + " only " + bytes(Math.max(0, left)) + " of memory are left ("
+                        + machine.source() + "); ask for less");
+            }
             blocks = Math.min(config.kvCacheMemoryBytes() / blockBytes, usefulBlocks);
             asked = "the KV cache of " + bytes(config.kvCacheMemoryBytes()) + " asked for";
         } else {
             blocks = Math.min(Math.max(0, budget - held) / blockBytes, usefulBlocks);
-            asked = percent(config.memoryUtilization()) + " of " + bytes(machine.availableBytes()) + " (" + machine.source() + "), less "
+            asked = "--memory-utilization " + config.memoryUtilization() + " of " + bytes(machine.availableBytes()) + " (" + machine.source() + "), less "
                     + bytes(held) + " for weights and workspace,";
         }
         if (blocks < blocksPerSequence) {
@@ -89,7 +94,7 @@ final class MemoryPlan {
         if (bytesPerPosition * maxModelLen > left) {
             long fits = (long) (left / bytesPerPosition) / config.blockSize() * config.blockSize();
             throw new EngineException("KV-001", "one sequence of " + maxModelLen + " tokens needs " + bytes((long) (bytesPerPosition * maxModelLen))
-                    + " for its KV cache and tables, but " + percent(share) + " of " + bytes(machine.availableBytes()) + " (" + machine.source()
+                    + " for its KV cache and tables, but " + (share == 1 ? "all" : "--memory-utilization " + share) + " of " + bytes(machine.availableBytes()) + " (" + machine.source()
                     + "), less " + bytes(checkpointBytes) + " for weights and " + bytes((long) activationBytes) + " for activations, leaves " + bytes((long) left)
                     + ". " + smallerSteps(activationBytes, checkpointBytes) + (fits > 0 ? "Set --max-model-len to " + fits + " or less, or give more memory with --memory-utilization" : "Give more memory"));
         }
@@ -99,7 +104,7 @@ final class MemoryPlan {
         return cache;
     }
 
-    /** One line per kind of memory, bytes right-aligned; the lines above the total add up to it. */
+    /** One line per kind of memory, in MiB and in bytes, right-aligned; the lines above the total add up to it. */
     List<String> lines() {
         List<String> lines = new ArrayList<>();
         lines.add(line("available", machine.availableBytes(), machine.source()));
@@ -112,14 +117,18 @@ final class MemoryPlan {
             }
         }
         long sequences = (long) cache.numBlocks() * cache.blockSize() / maxModelLen;
-        lines.add(line("kv cache", cache.byteSize(), cache.numBlocks() + " blocks of " + cache.blockSize() + " tokens, " + cache.dtype() + ", "
+        lines.add(line("kv cache", cache.byteSize(), String.format(Locale.ROOT, "%,d", cache.numBlocks()) + " blocks of " + cache.blockSize() + " tokens, " + cache.dtype() + ", "
                 + cache.blockBytes() / cache.blockSize() + " bytes per token; " + sequences + " x " + maxModelLen + " tokens"));
+        if (config.numKvBlocks() == 0 && config.kvCacheMemoryBytes() - cache.byteSize() >= cache.blockBytes()) {
+            lines.add("  " + bytes(config.kvCacheMemoryBytes()) + " asked for; " + bytes(cache.byteSize()) + " is all that "
+                    + config.maxNumSeqs() + " sequences of " + String.format(Locale.ROOT, "%,d", maxModelLen) + " tokens can use");
+        }
         lines.add(line("total", total + cache.byteSize(), ""));
         return lines;
     }
 
     private static String line(String what, long value, String note) {
-        return String.format(Locale.ROOT, "  %-12s %,18d bytes%s", what, value, note.isEmpty() ? "" : "  " + note);
+        return String.format(Locale.ROOT, "  %-12s %9s  %18s%s", what, bytes(value), String.format(Locale.ROOT, "(%,d bytes)", value), note.isEmpty() ? "" : "  " + note);
     }
 
     /** The remedy where the buffers of a step, not the model, are what takes the memory. */

@@ -44,7 +44,7 @@ class ModelLoaderTest {
 
     private static long bytesOf(String report, String line) {
         return report.lines().filter(text -> text.startsWith("  " + line + " ")).findFirst()
-                .map(text -> Long.parseLong(text.substring(line.length() + 2, text.indexOf(" bytes")).replaceAll("[ ,]", ""))).orElseThrow();
+                .map(text -> Long.parseLong(text.substring(text.indexOf('(') + 1, text.indexOf(" bytes")).replace(",", ""))).orElseThrow();
     }
 
     /** Property: each edit of config.json that the engine would compute wrongly is refused with its code, naming what is supported. */

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.millrace.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -45,6 +46,9 @@ final class ConfigJson {
         } catch (JsonProcessingException e) {
             throw new EngineException("MODEL-001", file + " is not valid JSON (line "
                     + (e.getLocation() == null ? 0 : e.getLocation().getLineNr()) + "): " + e.getOriginalMessage(), e);
+        } catch (NoSuchFileException e) {
+            throw new EngineException("MODEL-001", file + " does not exist; a model is a folder with config.json, *.safetensors and tokenizer.json,"
+                    + " or a .gguf file. Check the model path", e);
         } catch (IOException e) {
             throw new EngineException("MODEL-001", file + " cannot be read: " + e.getMessage() + ". Check the model path", e);
         }

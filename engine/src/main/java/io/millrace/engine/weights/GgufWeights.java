@@ -78,6 +78,10 @@ public final class GgufWeights implements WeightSource {
         if (tensor == null) {
             return Optional.empty();
         }
+        if (tensor.type().plain().isEmpty()) {
+            throw new EngineException("GGUF-007", file.path() + ": tensor '" + tensor.name() + "' is of type " + tensor.type().name()
+                    + "; quantised GGUF files are not read yet. Use the F16 or BF16 file of the same model");
+        }
         MemorySegment data = file.data(tensor);
         if (pairedRows && tensor.name().matches("blk\\.\\d+\\.attn_[qk]\\.(weight|bias)")) {
             data = inHalves(tensor, data, tensor.name().contains("attn_q") ? numHeads : numKvHeads);

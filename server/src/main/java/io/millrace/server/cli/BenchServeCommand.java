@@ -10,6 +10,7 @@ import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
 import java.io.IOException;
 import java.net.URI;
+import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,10 +21,12 @@ import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
 
 /** {@code millrace bench serve}: load on any server with OpenAI's API. */
 @Command(name = "serve", sortOptions = false, header = "Put load on a server with OpenAI's API and measure what its clients see.%n",
@@ -36,7 +39,7 @@ final class BenchServeCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    @Option(names = "--base-url", defaultValue = "http://127.0.0.1:8000", paramLabel = "URL", description = "the server (default: ${DEFAULT-VALUE})")
+    @Option(names = "--base-url", defaultValue = "http://127.0.0.1:8000", paramLabel = "URL", converter = BaseUrl.class, description = "the server (default: ${DEFAULT-VALUE})")
     private URI baseUrl;
 
     @Option(names = "--model", paramLabel = "NAME", description = "model name to ask for (default: the first of /v1/models)")
@@ -111,6 +114,7 @@ final class BenchServeCommand implements Callable<Integer> {
             ServeBench.Options options = new ServeBench.Options(modelName(client), endpoint.equals("chat"), !respectEos, temperature, concurrency, limits());
             String error = ServeBench.probe(client, workload.requests().getFirst(), options);
             if (error != null) {
+                refuseWithoutKey(error);
                 throw new CommandFailure("CLI-011", "a first request to " + baseUrl + " failed: " + error
                         + "; check --base-url, --model, --token-id-range and --no-ignore-eos", ExitCodes.FAILURE);
             }
@@ -135,6 +139,26 @@ final class BenchServeCommand implements Callable<Integer> {
         return null;
     }
 
+    private void refuseWithoutKey(String error) {
+        if (error.startsWith("HTTP 401")) {
+            throw new CommandFailure("CLI-011", baseUrl + " answered 401: it asks for a key" + (key() == null ? "" : " other than the one presented")
+                    + "; give it with --api-key, or in MILLRACE_API_KEY or OPENAI_API_KEY", ExitCodes.FAILURE);
+        }
+    }
+
+    /** {@code 127.0.0.1:8000} means {@code http://127.0.0.1:8000}. */
+    static final class BaseUrl implements ITypeConverter<URI> {
+        @Override
+        public URI convert(String text) {
+            String url = text.contains("://") ? text : "http://" + text;
+            try {
+                return new URI(url);
+            } catch (URISyntaxException e) {
+                throw new TypeConversionException("'" + text + "' is no URL; use one such as http://127.0.0.1:8000");
+            }
+        }
+    }
+
     private String modelName(OpenAiClient client) {
         if (model != null) {
             return model;
@@ -142,6 +166,7 @@ final class BenchServeCommand implements Callable<Integer> {
         try {
             return client.firstModel();
         } catch (IOException e) {
+            refuseWithoutKey(String.valueOf(e.getMessage()));
             throw new CommandFailure("CLI-011", "no answer from " + baseUrl + "/v1/models: " + e.getMessage()
                     + "; start a server with ./millrace serve, or give --base-url and --model", ExitCodes.FAILURE, e);
         }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
@@ -28,6 +29,9 @@ final class JsonFile {
         all.put("machine", MachineFacts.collect());
         try {
             Files.writeString(file, new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsString(all) + "\n");
+        } catch (NoSuchFileException e) {
+            throw new CommandFailure("CLI-010", "--json " + file + " cannot be written: the folder " + file.toAbsolutePath().getParent()
+                    + " does not exist; make it, or give a file in a folder that exists", ExitCodes.USAGE, e);
         } catch (IOException e) {
             throw new CommandFailure("CLI-010", "--json " + file + " cannot be written: " + e.getMessage() + "; give a file in a folder that exists",
                     ExitCodes.USAGE, e);

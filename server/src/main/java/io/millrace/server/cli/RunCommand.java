@@ -93,6 +93,9 @@ final class RunCommand implements Callable<Integer> {
                 throw new CommandFailure("CLI-007", "no prompt; try ./millrace run \"Once upon a time\"", ExitCodes.USAGE);
             }
             prompt = new String(System.in.readAllBytes(), StandardCharsets.UTF_8).strip();
+            if (prompt.isEmpty()) {
+                throw new CommandFailure("CLI-007", "no prompt, and standard input is empty; try ./millrace run \"Once upon a time\"", ExitCodes.USAGE);
+            }
         }
         try (Generation generation = Generation.open(config)) {
             if (chat && generation.model().chatTemplate().isEmpty()) {
@@ -197,7 +200,7 @@ final class RunCommand implements Callable<Integer> {
             throw new CommandFailure("SRV-003", "the generation failed: " + stream.message(), ExitCodes.FAILURE);
         }
         if (!quiet) {
-            System.err.println(summary(promptIds.length, stream, start, reason, sampling, seed));
+            System.err.println(summary(promptIds.length, stream, start, reason, sampling, seed, promptIds.length + room));
         }
         return text.toString();
     }
@@ -222,13 +225,13 @@ final class RunCommand implements Callable<Integer> {
         return flag != null ? flag : model.orElse(otherwise);
     }
 
-    private static String summary(int promptTokens, TokenStream stream, long start, FinishReason reason, SamplingParams sampling, long seed) {
+    private String summary(int promptTokens, TokenStream stream, long start, FinishReason reason, SamplingParams sampling, long seed, int contextLength) {
         int tokens = stream.numTokens();
         double ttft = tokens == 0 ? 0 : (stream.arrivalNanos(0) - start) / 1e6;
         double decode = tokens < 2 ? 0 : (stream.arrivalNanos(tokens - 1) - stream.arrivalNanos(0)) / 1e9;
-        return String.format(Locale.ROOT, "[%d prompt tokens, first token after %s ms; %d tokens%s; ended by %s%s]", promptTokens, Texts.rate(ttft),
-                tokens, decode > 0 ? ", " + Texts.rate((tokens - 1) / decode) + " tokens/s" : "",
-                reason == FinishReason.STOP ? "end of text" : "--max-tokens or the context length",
+        return String.format(Locale.ROOT, "[%d prompt token%s, first token after %s ms; %d token%s%s; ended by %s%s]", promptTokens, promptTokens == 1 ? "" : "s", Texts.rate(ttft),
+                tokens, tokens == 1 ? "" : "s", decode > 0 ? ", " + Texts.rate((tokens - 1) / decode) + " tokens/s" : "",
+                reason == FinishReason.STOP ? "end of text" : tokens >= maxTokens ? "--max-tokens " + maxTokens : "the context length of " + contextLength,
                 sampling.temperature() == 0 ? "" : "; --sampling-seed " + seed);
     }
 }

@@ -45,7 +45,7 @@ public final class Settings {
             Kind.VALUE, "SHARE", "0.5", false, Values.fraction(0, 1),
             "share of the memory available at start for weights, workspace and KV cache together");
     public static final Setting<Long> KV_CACHE_MEMORY_BYTES = new Setting<>("kv-cache-memory-bytes", List.of(), Group.MEMORY, Kind.VALUE, "BYTES",
-            "auto", false, Values.bytes(), "KV cache of exactly this size (2GiB, 512M) instead of a share");
+            "auto", false, Values.bytes(), "KV cache of at most this size (2GiB, 512M) instead of a share; never more than --max-num-seqs full contexts can use");
     public static final Setting<Integer> NUM_BLOCKS = count("num-gpu-blocks-override", List.of("num-blocks-override"), Group.MEMORY, "auto", 1,
             "exactly so many KV blocks, for tests");
 

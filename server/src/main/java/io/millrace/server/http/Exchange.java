@@ -62,7 +62,7 @@ final class Exchange {
         String media = (end < 0 ? type : type.substring(0, end)).trim();
         if (!media.equalsIgnoreCase(JSON) && !media.regionMatches(true, media.length() - 5, "+json", 0, 5)) {
             throw new ApiException(415, "invalid_request_error", "unsupported_media_type", null,
-                    "The content type is `" + media + "`; this endpoint takes application/json.", 0);
+                    "The content type is `" + media + "`; this endpoint takes application/json: send -H 'Content-Type: application/json'.", 0);
         }
         if (!request.content().hasEntity()) {
             throw ApiException.badRequest("invalid_json", null, "The request body is empty; a JSON object is expected.");

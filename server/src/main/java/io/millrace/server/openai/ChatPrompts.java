@@ -11,6 +11,9 @@ import java.util.Optional;
 
 /** Messages to prompts: checks them, brings them into the form that chat templates are written for, renders and tokenizes. */
 final class ChatPrompts {
+    /** Templates drop a message of any other role, or write it as if it were one of these. */
+    private static final List<String> ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
+
     private final PromptEncoder encoder;
     private final Optional<ChatTemplate> template;
     private final int vocabSize;
@@ -92,6 +95,10 @@ final class ChatPrompts {
         String role = message.string("role").filter(name -> !name.isEmpty())
                 .orElseThrow(() -> ApiException.badRequest("missing_parameter", message.path("role"),
                         "`" + message.path("role") + "` is missing."));
+        if (!ROLES.contains(role)) {
+            throw ApiException.badRequest(message.path("role"), "`" + message.path("role") + "` is \"" + Fields.clip(role) + "\"; it must be one of "
+                    + String.join(", ", ROLES) + ".");
+        }
         // The official API's newer name; no template in use treats it otherwise, most would drop the message.
         result.put("role", role.equals("developer") ? "system" : role);
         boolean calls = message.has("tool_calls");

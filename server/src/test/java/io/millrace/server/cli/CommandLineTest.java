@@ -90,6 +90,25 @@ class CommandLineTest {
         assertThat(err.toString()).contains("SRV-002", "--port");
     }
 
+    /** Property: no prompt at all is a mistake, not a story about nothing. */
+    @Test
+    void emptyInputIsNoPrompt() {
+        java.io.InputStream before = System.in;
+        System.setIn(java.io.InputStream.nullInputStream());
+        try {
+            assertThat(run("run")).isEqualTo(ExitCodes.USAGE);
+        } finally {
+            System.setIn(before);
+        }
+        assertThat(err.toString()).contains("CLI-007");
+    }
+
+    @Test
+    void addressWithoutScheme() {
+        assertThat(new BenchServeCommand.BaseUrl().convert("127.0.0.1:8471")).hasToString("http://127.0.0.1:8471");
+        assertThat(new BenchServeCommand.BaseUrl().convert("https://example.org/v1")).hasToString("https://example.org/v1");
+    }
+
     @Test
     void infoAsJson() throws java.io.IOException {
         assertThat(run("info", "--json")).isEqualTo(ExitCodes.OK);

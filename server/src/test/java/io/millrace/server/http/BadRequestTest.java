@@ -170,7 +170,8 @@ class BadRequestTest {
             messages[0].content[0] | {'messages':[{'role':'user','content':['x']}]}                         | object
             messages[0].content[0].type | {'messages':[{'role':'user','content':[{'type':'image_url'}]}]}   | text only
             messages[0].content[0].text | {'messages':[{'role':'user','content':[{'type':'text'}]}]}        | missing
-            messages              | {'messages':[{'role':'narrator','content':'x'}]}                        | narrator
+            messages              | {'messages':[{'role':'function','content':'x'}]}                        | function
+            messages[0].role      | {'messages':[{'role':'narrator','content':'x'}]}                        | system, developer, user, assistant, tool, function
             top_logprobs          | {'messages':[{'role':'user','content':'x'}],'logprobs':true,'top_logprobs':21} |
             top_logprobs          | {'messages':[{'role':'user','content':'x'}],'top_logprobs':2}           | logprobs
             logprobs              | {'messages':[{'role':'user','content':'x'}],'logprobs':5}               |

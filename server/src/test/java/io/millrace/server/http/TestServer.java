@@ -75,8 +75,8 @@ final class TestServer implements AutoCloseable {
         return (messages, tools, open, extra) -> {
             StringBuilder text = new StringBuilder();
             for (var message : messages) {
-                if (message.get("role").equals("narrator")) {
-                    throw new ChatTemplateException("unknown role narrator");
+                if (message.get("role").equals("function")) {
+                    throw new ChatTemplateException("unknown role function");
                 }
                 text.append(message.get("role")).append(": ").append(message.get("content")).append('\n');
             }
