@@ -58,7 +58,6 @@ class MemoryPlanTest {
                 .hasMessageContaining("Give more memory");
     }
 
-<<<<<<< HEAD
     /** Property: where the buffers of a step take the memory, their flags are the remedy, before and after loading. */
     @Test
     void smallerStepsAreTheRemedyWhereActivationsDominate() {
@@ -71,7 +70,8 @@ class MemoryPlanTest {
         MemoryPlan.checkBeforeLoading(machine(400_000_000), config, 10_000_000, 10_240, 4096, 140_000_000);
         assertThatThrownBy(() -> MemoryPlan.checkBeforeLoading(machine(400_000_000), config, 10_000_000, 10_240, 4096, 1e9))
                 .hasMessageStartingWith("KV-001:").hasMessageContainingAll("954 MiB for activations", "--max-num-batched-tokens");
-=======
+    }
+
     /** Property: a size in bytes is an upper bound; where less is of use, the report says so, and a size beyond memory is refused as asked. */
     @Test
     void sizeInBytes() {
@@ -81,7 +81,6 @@ class MemoryPlanTest {
         assertThat(plan.lines()).contains("  156 MiB asked for; 3.28 MiB is all that 3 sequences of 100 tokens can use");
         assertThatThrownBy(() -> MemoryPlan.of(machine(400_000_000), withBytes(100L << 30), HELD, ONE, 100))
                 .isInstanceOf(EngineException.class).hasMessageStartingWith("KV-002:").hasMessageContaining("100 GiB");
->>>>>>> 0cd0927 (Messages a new user meets: what was asked for and what is given, what is missing, and the remedy)
     }
 
     /** Property: what is asked for outright is made exactly so, or refused if it is not there. */
