@@ -248,8 +248,8 @@ public final class ModelLoader {
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
         lines.add("backend  " + backend.description());
-        lines.add(String.format(Locale.ROOT, "limits   %d sequences and %d tokens a step, %d logit rows", limits.maxNumSeqs(),
-                limits.maxNumBatchedTokens(), limits.maxLogitRows()));
+        lines.add(String.format(Locale.ROOT, "limits   %,d sequences and %,d tokens a step", limits.maxNumSeqs(),
+                limits.maxNumBatchedTokens()));
         lines.add("memory");
         lines.addAll(memory.lines());
         return List.copyOf(lines);

@@ -2,12 +2,14 @@ package io.millrace.server.cli;
 
 import io.millrace.engine.EngineException;
 import io.millrace.server.config.ConfigException;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.Logging;
 import java.net.BindException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
@@ -48,7 +50,27 @@ public final class MillraceCommand implements Runnable {
 
     /** Runs the command line and returns the exit code. */
     public static int execute(String... args) {
-        return commandLine(args).execute(args);
+        String[] plain = plain(args);
+        return commandLine(plain).execute(plain);
+    }
+
+    /** What users of other tools type: {@code version}, {@code help serve}, and flags with underscores, as vLLM takes them. */
+    static String[] plain(String... args) {
+        if (args.length == 1 && args[0].equals("version")) {
+            return new String[] {"--version"};
+        }
+        if (args.length > 0 && args[0].equals("help")) {
+            return Stream.concat(Stream.of(args).skip(1), Stream.of("--help")).toArray(String[]::new);
+        }
+        String[] plain = args.clone();
+        for (int i = 0; i < plain.length && !plain[i].equals("--"); i++) {
+            int end = plain[i].indexOf('=') < 0 ? plain[i].length() : plain[i].indexOf('=');
+            String kebab = plain[i].substring(0, end).replace('_', '-');
+            if (kebab.startsWith("--") && Settings.find(kebab.substring(2)).isPresent()) {
+                plain[i] = kebab + plain[i].substring(end);
+            }
+        }
+        return plain;
     }
 
     /**
@@ -93,7 +115,12 @@ public final class MillraceCommand implements Runnable {
             return ExitCodes.USAGE;
         }
         command.getErr().println(colors.errorText("CLI-001: " + firstLine(failure.getMessage())));
-        UnmatchedArgumentException.printSuggestions(failure, command.getErr());
+        if (failure instanceof UnmatchedArgumentException unmatched && unmatched.getUnmatched().getFirst().startsWith("--")) {
+            String key = unmatched.getUnmatched().getFirst().substring(2).replaceFirst("=.*", "");
+            Settings.nearest(key).ifPresent(near -> command.getErr().println("Did you mean " + near.flag() + "?"));
+        } else {
+            UnmatchedArgumentException.printSuggestions(failure, command.getErr());
+        }
         command.getErr().println("All flags: ./" + command.getCommandSpec().qualifiedName() + " --help");
         return ExitCodes.USAGE;
     }

@@ -23,6 +23,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
@@ -132,22 +134,26 @@ final class ServeCommand implements Callable<Integer> {
         EngineLimits limits = generation.service().limits();
         PrintStream out = System.err;
         StringBuilder text = new StringBuilder(1024);
+        List<String> names = config.modelNames(generation.model().name());
         text.append("\n  Millrace ").append(Version.text()).append("\n\n");
+        text.append("  serving  ").append(String.join(", ", names))
+                .append(generation.model().chatTemplate().isPresent() ? "" : "  (no chat template: completions only)").append('\n');
         for (String line : generation.model().report()) {
             text.append("  ").append(line).append('\n');
         }
         text.append("  queue    ").append(Texts.count(config.maxNumQueuedRequests())).append(" waiting requests, then 429; prompts in chunks of ")
                 .append(Texts.count(generation.schedulerConfig().maxPrefillChunk())).append(" tokens\n");
-        text.append("  names    ").append(String.join(", ", config.modelNames(generation.model().name())))
-                .append(generation.model().chatTemplate().isPresent() ? "" : "  (no chat template: completions only)").append('\n');
         text.append("  access   ").append(config.apiKeys().isEmpty() ? "no API key asked for" : config.apiKeys().size() + " API key(s)").append('\n');
         String host = config.host().contains(":") ? "[" + config.host() + "]" : config.host();
-        text.append("\n  http://").append(host.equals("0.0.0.0") ? "127.0.0.1" : host).append(':').append(port).append("/v1\n");
+        String url = "http://" + (host.equals("0.0.0.0") ? "127.0.0.1" : host) + ":" + port + "/v1";
+        text.append("\n  ").append(url).append("\n\n  curl ").append(url).append("/completions -H 'Content-Type: application/json'")
+                .append(config.apiKeys().isEmpty() ? "" : " -H 'Authorization: Bearer KEY'")
+                .append(" -d '{\"model\": \"").append(names.getFirst()).append("\", \"prompt\": \"Once upon a time\", \"max_tokens\": 60}'\n");
         out.println(text);
         if (config.apiKeys().isEmpty() && !isLoopback(config.host())) {
             LOG.log(Level.WARNING, "listening on " + config.host() + " without an API key: anyone who reaches this machine can use it; set --api-key");
         }
-        LOG.log(Level.INFO, "ready in " + sinceStart().toMillis() + " ms, " + Texts.count(limits.maxModelLen()) + " tokens per sequence");
+        LOG.log(Level.INFO, String.format(Locale.ROOT, "ready in %.2f s, ", sinceStart().toMillis() / 1e3) + Texts.count(limits.maxModelLen()) + " tokens per sequence");
     }
 
     private static boolean isLoopback(String host) {
@@ -155,9 +161,15 @@ final class ServeCommand implements Callable<Integer> {
         return !address.isUnresolved() && address.getAddress().isLoopbackAddress();
     }
 
-    /** Since the process began, the launcher's share included: it becomes this process. */
+    /** Since the launcher started Java; without it, or where its shell cannot tell the time, since the process began. */
     private static Duration sinceStart() {
         try {
+            String started = System.getProperty("millrace.started");
+            if (started != null) {
+                // The shell writes the decimal sign of its locale.
+                long millis = Math.round(Double.parseDouble(started.replace(',', '.')) * 1000);
+                return Duration.ofMillis(Math.max(0, System.currentTimeMillis() - millis));
+            }
             // Exact to a tick of 10 ms; ProcessHandle's start is off by up to a second, since it adds the whole seconds of boot time.
             String stat = Files.readString(Path.of("/proc/self/stat"));
             long startTicks = Long.parseLong(stat.substring(stat.lastIndexOf(')') + 2).split(" ")[19]);

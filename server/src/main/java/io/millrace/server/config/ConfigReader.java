@@ -119,7 +119,7 @@ public final class ConfigReader {
             return;
         }
         if (Settings.ALL.stream().noneMatch(setting -> setting.variable().equals(name))) {
-            Setting<?> near = nearest(name.substring(PREFIX.length()).toLowerCase(Locale.ROOT).replace('_', '-'));
+            Setting<?> near = Settings.nearest(name.substring(PREFIX.length()).toLowerCase(Locale.ROOT).replace('_', '-')).orElse(null);
             problems.add("CLI-001: the variable " + name + " is no setting"
                     + (near == null ? "; unset it, or see './millrace serve --help' for the settings (variables are MILLRACE_ and the name)"
                             : "; did you mean " + near.variable() + "? Otherwise unset it"));
@@ -146,7 +146,7 @@ public final class ConfigReader {
             }
             entries = map;
         } catch (JsonProcessingException e) {
-            problems.add("CLI-004: " + file + " is not YAML: " + e.getOriginalMessage()
+            problems.add("CLI-004: " + file + " is not YAML: " + e.getOriginalMessage().lines().findFirst().orElse("")
                     + (e.getLocation() == null ? "" : " (line " + e.getLocation().getLineNr() + ")"));
             return;
         } catch (IOException e) {
@@ -177,38 +177,7 @@ public final class ConfigReader {
     }
 
     static String suggestion(String key) {
-        Setting<?> near = nearest(key.replace('_', '-'));
+        Setting<?> near = Settings.nearest(key.replace('_', '-')).orElse(null);
         return near == null ? "; './millrace serve --help' lists them" : "; did you mean '" + near.key() + "'?";
-    }
-
-    /** The setting whose key is spelt most alike, or null. */
-    private static Setting<?> nearest(String kebab) {
-        Setting<?> best = null;
-        int bestDistance = Math.max(2, kebab.length() / 3) + 1;
-        for (Setting<?> setting : Settings.ALL) {
-            int distance = editDistance(kebab, setting.key());
-            if (distance < bestDistance) {
-                bestDistance = distance;
-                best = setting;
-            }
-        }
-        return best;
-    }
-
-    private static int editDistance(String a, String b) {
-        int[] row = new int[b.length() + 1];
-        for (int j = 0; j <= b.length(); j++) {
-            row[j] = j;
-        }
-        for (int i = 1; i <= a.length(); i++) {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.length(); j++) {
-                int substituted = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.min(substituted, Math.min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[b.length()];
     }
 }

@@ -11,7 +11,7 @@ import java.util.OptionalLong;
 public final class Settings {
     private static final int MANY = Integer.MAX_VALUE / 4;
 
-    public static final Setting<String> MODEL = new Setting<>("model", List.of(), Group.MODEL, Kind.VALUE, "PATH", "", false,
+    public static final Setting<String> MODEL = new Setting<>("model", List.of("m"), Group.MODEL, Kind.VALUE, "PATH", "", false,
             texts -> texts.isEmpty() ? "" : Values.text().parse(texts),
             "folder with config.json, safetensors and tokenizer.json, or a .gguf file; without it the bundled demonstration model");
     public static final Setting<List<String>> SERVED_MODEL_NAME = new Setting<>("served-model-name", List.of(), Group.SERVER, Kind.VALUE,
@@ -87,6 +87,37 @@ public final class Settings {
     /** The setting of that key or alias, with dashes or underscores. */
     public static Optional<Setting<?>> find(String name) {
         return ALL.stream().filter(setting -> setting.answersTo(name)).findFirst();
+    }
+
+    /** The setting whose key is spelt most alike, if any is like it. */
+    public static Optional<Setting<?>> nearest(String kebab) {
+        Setting<?> best = null;
+        int bestDistance = Math.max(2, kebab.length() / 3) + 1;
+        for (Setting<?> setting : ALL) {
+            int distance = editDistance(kebab, setting.key());
+            if (distance < bestDistance) {
+                bestDistance = distance;
+                best = setting;
+            }
+        }
+        return Optional.ofNullable(best);
+    }
+
+    private static int editDistance(String a, String b) {
+        int[] row = new int[b.length() + 1];
+        for (int j = 0; j <= b.length(); j++) {
+            row[j] = j;
+        }
+        for (int i = 1; i <= a.length(); i++) {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= b.length(); j++) {
+                int substituted = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+                diagonal = row[j];
+                row[j] = Math.min(substituted, Math.min(row[j], row[j - 1]) + 1);
+            }
+        }
+        return row[b.length()];
     }
 
     private static Setting<Integer> count(String key, Group group, String defaultText, int min, String description) {

@@ -55,7 +55,7 @@ class CommandLineTest {
     @Test
     void mistakes() {
         assertThat(run("serve", "--prot", "8000")).isEqualTo(ExitCodes.USAGE);
-        assertThat(err.toString()).contains("CLI-001", "--prot", "./millrace serve --help").doesNotContain("\tat ");
+        assertThat(err.toString()).contains("CLI-001", "--prot", "Did you mean --port?", "./millrace serve --help").doesNotContain("\tat ");
         assertThat(run("serve", "--port", "none", "--threads", "many", "--quantization", "awq")).isEqualTo(ExitCodes.USAGE);
         assertThat(err.toString()).contains("--port", "--threads", "CLI-003").doesNotContain("\tat ");
         assertThat(run("sreve")).isEqualTo(ExitCodes.USAGE);
@@ -101,6 +101,16 @@ class CommandLineTest {
             System.setIn(before);
         }
         assertThat(err.toString()).contains("CLI-007");
+    }
+
+    /** Property: words and spellings of other tools are understood; values are left alone. */
+    @Test
+    void otherSpellings() {
+        assertThat(MillraceCommand.plain("version")).containsExactly("--version");
+        assertThat(MillraceCommand.plain("help", "serve")).containsExactly("serve", "--help");
+        assertThat(MillraceCommand.plain("help")).containsExactly("--help");
+        assertThat(MillraceCommand.plain("serve", "--max_num_seqs", "4", "--served_model_name=a_b", "my_model"))
+                .containsExactly("serve", "--max-num-seqs", "4", "--served-model-name=a_b", "my_model");
     }
 
     @Test
