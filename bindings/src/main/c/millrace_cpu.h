@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 1
+#define MR_ABI_VERSION 2
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -50,10 +50,36 @@ typedef enum mr_status {
 /* Same order as io.millrace.kernels.DType. */
 typedef enum mr_dtype { MR_F32 = 0, MR_F16 = 1, MR_BF16 = 2, MR_I32 = 3 } mr_dtype;
 
+/*
+ * Formats of weights. F32, F16 and BF16 are those of mr_dtype. The others are blocks of codes with a scale each, in the layouts of GGUF
+ * files: 32 (Q8_0 .. Q5_0) or 256 (K) elements of a row; a row is a whole number of blocks. Activations that meet such a weight are
+ * rounded to 8 bits in blocks of 32. Same numbers as io.millrace.kernels.QuantFormat.nativeCode().
+ */
+typedef enum mr_format {
+    MR_FORMAT_F32 = 0,
+    MR_FORMAT_F16 = 1,
+    MR_FORMAT_BF16 = 2,
+    MR_FORMAT_BF16_PAIRS = 4, /* source and values as BF16; activations are rounded to BF16. See mr_has_bf16_dot. */
+    MR_FORMAT_Q8_0 = 8,
+    MR_FORMAT_Q4_0 = 9,
+    MR_FORMAT_Q4_1 = 10,
+    MR_FORMAT_Q5_0 = 11,
+    MR_FORMAT_Q4_K = 12,
+    MR_FORMAT_Q5_K = 13,
+    MR_FORMAT_Q6_K = 14
+} mr_format;
+
 /* Same order as io.millrace.kernels.Extent. */
 typedef enum mr_extent { MR_EXTENT_FIXED = 0, MR_EXTENT_TOKENS = 1, MR_EXTENT_LOGIT_ROWS = 2 } mr_extent;
 
-typedef enum mr_isa { MR_ISA_AUTO = -1, MR_ISA_PORTABLE = 0, MR_ISA_AVX2 = 1, MR_ISA_AVX512 = 2, MR_ISA_NEON = 3 } mr_isa;
+typedef enum mr_isa {
+    MR_ISA_AUTO = -1,
+    MR_ISA_PORTABLE = 0,
+    MR_ISA_AVX2 = 1,
+    MR_ISA_AVX512 = 2,
+    MR_ISA_NEON = 3,
+    MR_ISA_AVX512_VNNI = 4 /* AVX512 with integer dot products; BF16 dot products too where the processor has them */
+} mr_isa;
 
 /* Bits of mr_cpu_features(). */
 typedef enum mr_feature {
@@ -78,12 +104,16 @@ typedef struct mr_matrix {
     int32_t reserved;
 } mr_matrix;
 
-/* A packed weight [out_features, in_features]; the layout is mr_pack_weight's. */
+/*
+ * A packed weight [out_features, in_features]; the layout is mr_pack_weight's. Weights of several formats that run as one matrix are a
+ * chain: the columns of `next` follow those of this one.
+ */
 typedef struct mr_weight {
     const void *data;
+    const struct mr_weight *next; /* same in_features, or NULL */
     int64_t out_features;
     int64_t in_features;
-    int32_t dtype; /* mr_dtype */
+    int32_t format; /* mr_format */
     int32_t reserved;
 } mr_weight;
 
@@ -320,18 +350,19 @@ MR_API void *mr_memory_allocate(int64_t bytes);
 
 MR_API void mr_memory_free(void *data, int64_t bytes);
 
-/* Bytes of a packed weight: out_features is rounded up to MR_TILE_COLS. */
-MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t dtype);
+/* Whether kernels of `isa` multiply BF16 by BF16 on this machine: only then may a weight be packed as MR_FORMAT_BF16_PAIRS. */
+MR_API int32_t mr_has_bf16_dot(int32_t isa);
+
+/* Bytes of a packed weight: out_features is rounded up to MR_TILE_COLS. 0 for a format that is not known. */
+MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format);
 
 /*
  * Packs `rows` rows of a row-major matrix [rows, in_features] as the output columns [first, first + rows) of the packed weight at `out`
- * (zeroed memory of mr_packed_weight_bytes), in parallel on the team. The source need not be aligned.
- *
- *   out[tile][k][MR_TILE_COLS]      tile = column / 32: one cache line (BF16, F16) or two (F32) hold 32 outputs for the same k
- *
- * F32 and F16 keep the 32 columns in order. BF16 interleaves column i with column i + 16, so that a shift and a mask widen them.
+ * (zeroed memory of mr_packed_weight_bytes, aligned to 64), in parallel on the team. The source need not be aligned. Codes and scales are
+ * moved, never rounded. The layout is that of format.h: tiles of 32 columns, [tile][k][32], so that cache lines hold the weights of 32
+ * outputs for the same k.
  */
-MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype,
+MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format,
                               int64_t first, int64_t rows, const void *source);
 
 #ifdef __cplusplus

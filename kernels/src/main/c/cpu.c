@@ -41,6 +41,8 @@ const mr_kernels *mr_kernels_of(int32_t isa) {
         case MR_ISA_AVX512:
             return has(MR_FEATURE_AVX2 | MR_FEATURE_FMA | MR_FEATURE_F16C | MR_FEATURE_AVX512F | MR_FEATURE_AVX512BW | MR_FEATURE_AVX512VL
                        | MR_FEATURE_AVX512DQ) ? &mr_kernels_avx512 : NULL;
+        case MR_ISA_AVX512_VNNI:
+            return has(MR_FEATURE_AVX512_VNNI) && mr_kernels_of(MR_ISA_AVX512) != NULL ? &mr_kernels_avx512_vnni : NULL;
 #elif defined(__aarch64__)
         case MR_ISA_NEON: return &mr_kernels_neon;
 #endif
@@ -48,16 +50,21 @@ const mr_kernels *mr_kernels_of(int32_t isa) {
     }
 }
 
+int32_t mr_has_bf16_dot(int32_t isa) {
+    const mr_kernels *kernels = mr_kernels_of(isa);
+    return kernels != NULL && kernels->bf16_rows != NULL && has(MR_FEATURE_AVX512_BF16);
+}
+
 int32_t mr_isa_mask(void) {
     int32_t mask = 0;
-    for (int32_t isa = MR_ISA_PORTABLE; isa <= MR_ISA_NEON; isa++) {
+    for (int32_t isa = MR_ISA_PORTABLE; isa <= MR_ISA_AVX512_VNNI; isa++) {
         mask |= mr_kernels_of(isa) != NULL ? 1 << isa : 0;
     }
     return mask;
 }
 
 int32_t mr_best_isa(void) {
-    static const int32_t order[] = {MR_ISA_AVX512, MR_ISA_AVX2, MR_ISA_NEON};
+    static const int32_t order[] = {MR_ISA_AVX512_VNNI, MR_ISA_AVX512, MR_ISA_AVX2, MR_ISA_NEON};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         if (mr_kernels_of(order[i]) != NULL) {
             return order[i];

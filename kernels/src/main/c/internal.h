@@ -16,9 +16,12 @@
 /* Rows (tokens x query heads of one key/value head) that share the loads of one key tile. */
 #define MR_QUERY_ROWS 64
 
+typedef struct mr_kernels mr_kernels;
+
 /* A worker's view of the team: made once per thread, passed to every kernel. */
 typedef struct mr_thread {
     mr_team *team;
+    const mr_kernels *kernels;
     const mr_batch *batch;
     char *scratch;   /* this thread's working memory */
     char *shared;    /* working memory of the whole team */
@@ -66,11 +69,53 @@ typedef struct mr_pack_args {
     int64_t in_features;
     int64_t first;
     int64_t rows;
-    int32_t dtype;
+    int32_t format;
 } mr_pack_args;
 
+/* 32 activations rounded to bytes: x = scale * code. The sums of the codes, negative, over all, the first and the last 16. */
+typedef struct mr_x_block {
+    float scale;
+    float scaled_neg_sum;
+    int32_t neg_sum;
+    int32_t neg_low;
+    int32_t neg_high;
+} mr_x_block;
+
+/* The activations [rows, cols] of a linear in the forms that its weights need; strides in elements. */
+typedef struct mr_x {
+    const float *data;         /* in place */
+    float *panels;             /* F32 rows interleaved, for many rows; NULL: read in place */
+    int8_t *codes;
+    mr_x_block *blocks;
+    uint16_t *halves;          /* BF16 */
+    int64_t cols;
+    int64_t codes_stride;
+    int64_t blocks_stride;
+    int64_t halves_stride;
+} mr_x;
+
+/* Weights that will be needed soon: every call of a kernel asks for some lines of them. */
+typedef struct mr_ahead {
+    const char *next;
+    int64_t lines; /* per call of mr_fetch_ahead */
+} mr_ahead;
+
+static inline void mr_fetch_ahead(mr_ahead *ahead) {
+    for (int64_t i = 0; i < ahead->lines; i++) {
+        __builtin_prefetch(ahead->next);
+        ahead->next += MR_CACHE_LINE;
+    }
+}
+
+/*
+ * sums[0..rows, 0..MR_TILE_COLS] += x[row.., k..k + count] * w, or = if `fresh`. The number of rows is the kernel's own. `w` is the record
+ * that holds k; k and count are multiples of the format's record.
+ */
+typedef void (*mr_micro_kernel)(const mr_x *x, int64_t row, int64_t k, const char *w, int64_t count, bool fresh, float *sums,
+                                int64_t stride, mr_ahead *ahead);
+
 /* The kernels of one instruction set. Each is called by every thread of the team with the same arguments. */
-typedef struct mr_kernels {
+struct mr_kernels {
     void (*embed)(mr_thread *, const mr_embed_args *);
     void (*rms_norm)(mr_thread *, const mr_rms_norm_args *);
     void (*add_rms_norm)(mr_thread *, const mr_add_rms_norm_args *);
@@ -85,11 +130,19 @@ typedef struct mr_kernels {
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);
     int64_t (*sample_scratch_bytes)(const mr_sample_args *);
-} mr_kernels;
+    /* Parts of `linear` that have variants of their own. */
+    const int32_t *quant_rows; /* the most rows of a quantised kernel */
+    mr_micro_kernel (*quant_micro)(int32_t format, int64_t rows);
+    void (*quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks);
+    const int32_t *bf16_rows; /* this and the next two: NULL if the set has no BF16 products */
+    mr_micro_kernel (*bf16_micro)(int64_t rows);
+    void (*bf16_x)(const float *x, int64_t count, uint16_t *halves);
+};
 
 extern const mr_kernels mr_kernels_portable;
 extern const mr_kernels mr_kernels_avx2;
 extern const mr_kernels mr_kernels_avx512;
+extern const mr_kernels mr_kernels_avx512_vnni;
 extern const mr_kernels mr_kernels_neon;
 
 /* NULL if the instruction set is not compiled in or not there on this machine. */

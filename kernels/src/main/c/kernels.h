@@ -1,8 +1,8 @@
-/* The kernels of one instruction set, by their names with its suffix; implemented in rows.c, linear.c, rope.c, attention.c, sample.c. */
+/* The kernels of one instruction set, by their names with its suffix. */
 #ifndef MILLRACE_KERNELS_H
 #define MILLRACE_KERNELS_H
 
-#include "simd.h"
+#include "dot.h"
 
 void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a);
 void MR_NAME(mr_rms_norm)(mr_thread *thread, const mr_rms_norm_args *a);
@@ -17,5 +17,15 @@ void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a);
 int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a);
 int64_t MR_NAME(mr_attention_scratch_bytes)(const mr_attention_args *a);
 int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);
+
+/* Variants by dot product. */
+extern const int32_t MR_DOT_NAME(mr_quant_rows);
+mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows);
+void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks);
+
+/* For AVX512_BF16 alone. */
+extern const int32_t mr_bf16_rows;
+mr_micro_kernel mr_bf16_micro(int64_t rows);
+void mr_bf16_x(const float *x, int64_t count, uint16_t *halves);
 
 #endif

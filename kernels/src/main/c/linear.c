@@ -1,6 +1,7 @@
 /*
- * out[t, n] = sum_k x[t, k] * w[n, k]: one kernel from a matrix-vector product (one row, bound by memory) to a matrix product (hundreds of
- * rows, bound by FMA).
+ * out[t, n] = sum_k x[t, k] * w[n, k]: one path from a matrix-vector product (one row, bound by memory) to a matrix product (hundreds of
+ * rows, bound by arithmetic). The kernels of F32, F16 and BF16 weights with F32 activations are here, those of quantised weights in quant.c,
+ * BF16 products in dot_bf16.c; mr_linear drives all of them.
  *
  *            k -->  0                 1                 2
  *   weights tile  [32 columns]      [32 columns]      [32 columns] ...      packed, one or two cache lines per k
@@ -18,18 +19,17 @@
 #define LINEAR_ROWS 6 /* 12 of 16 */
 #endif
 #define K_BLOCK 256
+#define DOT_K_BLOCK 512 /* of the kernels in quant.c and dot_bf16.c: 16 to 32 KB of a tile */
+/* Rows that pass over a group of tiles together: their part of a K block stays in L2. A multiple of all numbers of rows per call. */
+#define ROW_CHUNK 240
+/* Up to this many rows the weights stream from memory, tile by tile. */
+#define SKINNY_ROWS 32
 /* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
 #define UNPACKED_ROWS 4
 /* Bytes that weights are asked for ahead of their use. */
 #define PREFETCH 4096
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
-
-/* Where the micro kernel finds x[r, k]: x[r * row_stride + k * k_stride]. */
-typedef struct x_view {
-    const float *data;
-    int64_t row_stride;
-} x_view;
 
 static inline __attribute__((always_inline)) void load_weights(const char *w, const int dtype, const int pass, vf *low, vf *high) {
     switch (dtype) {
@@ -51,8 +51,8 @@ static inline __attribute__((always_inline)) void load_weights(const char *w, co
  * Adds x[0..rows, 0..count] * w to the sums at `sums` (row stride `stride`, MR_TILE_COLS columns), or starts them if `fresh`.
  * rows, dtype and packed are constants after inlining.
  */
-static inline __attribute__((always_inline)) void micro(const int rows, const int dtype, const int packed, x_view x, const char *w,
-                                                        int64_t count, bool fresh, float *sums, int64_t stride) {
+static inline __attribute__((always_inline)) void micro(const int rows, const int dtype, const int packed, const mr_x *x, int64_t row, int64_t k0,
+                                                        const char *w, int64_t count, bool fresh, float *sums, int64_t stride) {
     const int64_t step = MR_TILE_COLS * (dtype == MR_F32 ? 4 : 2);
     for (int pass = 0; pass < PASSES; pass++) {
         vf low[LINEAR_ROWS];
@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
             high[r] = fresh ? v_zero() : v_load(sums + r * stride + HALF_TILE + pass * VW);
         }
         const char *tile = w;
-        const float *xk = x.data;
+        const float *xk = packed ? x->panels + row * x->cols + k0 * LINEAR_ROWS : x->data + row * x->cols + k0;
         for (int64_t k = 0; k < count; k++) {
             vf a;
             vf b;
@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
             load_weights(tile, dtype, pass, &a, &b);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
-                vf value = v_set(packed ? xk[r] : xk[r * x.row_stride]);
+                vf value = v_set(packed ? xk[r] : xk[r * x->cols]);
                 low[r] = v_fma(value, a, low[r]);
                 high[r] = v_fma(value, b, high[r]);
             }
@@ -86,11 +86,11 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
     }
 }
 
-typedef void (*micro_kernel)(x_view x, const char *w, int64_t count, bool fresh, float *sums, int64_t stride);
-
-#define MICRO(ROWS, DTYPE, PACKED)                                                                                                    \
-    static void micro_##ROWS##_##DTYPE##_##PACKED(x_view x, const char *w, int64_t count, bool fresh, float *sums, int64_t stride) { \
-        micro(ROWS, DTYPE, PACKED, x, w, count, fresh, sums, stride);                                                                 \
+#define MICRO(ROWS, DTYPE, PACKED)                                                                                                     \
+    static void micro_##ROWS##_##DTYPE##_##PACKED(const mr_x *x, int64_t row, int64_t k, const char *w, int64_t count, bool fresh,    \
+                                                  float *sums, int64_t stride, mr_ahead *ahead) {                                     \
+        (void)ahead;                                                                                                                  \
+        micro(ROWS, DTYPE, PACKED, x, row, k, w, count, fresh, sums, stride);                                                         \
     }
 #define MICRO_TYPES(ROWS, PACKED) MICRO(ROWS, 0, PACKED) MICRO(ROWS, 1, PACKED) MICRO(ROWS, 2, PACKED)
 #define ENTRIES(ROWS, PACKED) {micro_##ROWS##_0_##PACKED, micro_##ROWS##_1_##PACKED, micro_##ROWS##_2_##PACKED}
@@ -101,20 +101,65 @@ MICRO_TYPES(1, 1) MICRO_TYPES(2, 1) MICRO_TYPES(3, 1) MICRO_TYPES(4, 1) MICRO_TY
 MICRO_TYPES(7, 1) MICRO_TYPES(8, 1) MICRO_TYPES(9, 1) MICRO_TYPES(10, 1) MICRO_TYPES(11, 1) MICRO_TYPES(12, 1)
 #endif
 
-static const micro_kernel in_place[UNPACKED_ROWS][3] = {ENTRIES(1, 0), ENTRIES(2, 0), ENTRIES(3, 0), ENTRIES(4, 0)};
-static const micro_kernel from_panel[LINEAR_ROWS][3] = {
+static const mr_micro_kernel in_place[UNPACKED_ROWS][3] = {ENTRIES(1, 0), ENTRIES(2, 0), ENTRIES(3, 0), ENTRIES(4, 0)};
+static const mr_micro_kernel from_panel[LINEAR_ROWS][3] = {
     ENTRIES(1, 1), ENTRIES(2, 1), ENTRIES(3, 1), ENTRIES(4, 1), ENTRIES(5, 1), ENTRIES(6, 1),
 #if LINEAR_ROWS == 12
     ENTRIES(7, 1), ENTRIES(8, 1), ENTRIES(9, 1), ENTRIES(10, 1), ENTRIES(11, 1), ENTRIES(12, 1),
 #endif
 };
 
+/* What the weights of a chain need the activations to be. */
+typedef enum x_form { X_F32 = 1, X_CODES = 2, X_HALVES = 4 } x_form;
+
+static x_form form_of(int32_t format) {
+    return mr_is_quantised(format) ? X_CODES : format == MR_FORMAT_BF16_PAIRS ? X_HALVES : X_F32;
+}
+
+/* A row is a cache line longer than it must be, so that rows do not lie a power of two apart and share a set of L1. */
+static int64_t padded(int64_t cols, int64_t element_bytes) {
+    return (mr_round_up(cols * element_bytes, MR_CACHE_LINE) + MR_CACHE_LINE) / element_bytes;
+}
+
+/* Lays out the forms in the team's shared memory from `base` (which may be NULL to learn the size) and returns the bytes they take. */
+static int64_t lay_out(const mr_linear_args *a, char *base, mr_x *x, int *forms) {
+    int64_t cols = a->x.cols;
+    int64_t capacity = mr_round_up(a->x.rows, LINEAR_ROWS);
+    *forms = 0;
+    for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
+        *forms |= (int)form_of(w->format);
+    }
+    *x = (mr_x){.data = a->x.data, .cols = cols};
+    int64_t bytes = 0;
+    if (*forms & X_F32) {
+        x->panels = (float *)(base + bytes);
+        bytes += mr_round_up(capacity * cols * (int64_t)sizeof(float), MR_CACHE_LINE);
+    }
+    if (*forms & X_CODES) {
+        x->codes_stride = padded(cols, 1);
+        x->codes = (int8_t *)(base + bytes);
+        bytes += capacity * x->codes_stride;
+        x->blocks_stride = cols / MR_BLOCK;
+        x->blocks = (mr_x_block *)(base + bytes);
+        bytes += mr_round_up(capacity * x->blocks_stride * (int64_t)sizeof(mr_x_block), MR_CACHE_LINE);
+    }
+    if (*forms & X_HALVES) {
+        x->halves_stride = padded(cols + 1, 2);
+        x->halves = (uint16_t *)(base + bytes);
+        bytes += capacity * x->halves_stride * 2;
+    }
+    return bytes;
+}
+
 int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a) {
-    return mr_round_up(a->x.rows, LINEAR_ROWS) * a->x.cols * (int64_t)sizeof(float);
+    mr_x x;
+    int forms;
+    return lay_out(a, NULL, &x, &forms);
 }
 
 /* panels[row / LINEAR_ROWS][k][LINEAR_ROWS], packed in runs of K_BLOCK columns. Rows past the end are left alone: they are not read. */
-static void pack_x(mr_thread *thread, const float *x, int64_t rows, int64_t cols, float *panels) {
+static void pack_panels(mr_thread *thread, const mr_x *x, int64_t rows) {
+    int64_t cols = x->cols;
     int64_t blocks = mr_ceil_div(cols, K_BLOCK);
     int64_t items = mr_ceil_div(rows, LINEAR_ROWS) * blocks;
     for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
@@ -122,12 +167,29 @@ static void pack_x(mr_thread *thread, const float *x, int64_t rows, int64_t cols
         int64_t k0 = item % blocks * K_BLOCK;
         int64_t k1 = mr_min(k0 + K_BLOCK, cols);
         int64_t count = mr_min(LINEAR_ROWS, rows - row);
-        float *panel = panels + row * cols;
+        float *panel = x->panels + row * cols;
         for (int64_t r = 0; r < count; r++) {
-            const float *source = x + (row + r) * cols;
+            const float *source = x->data + (row + r) * cols;
             for (int64_t k = k0; k < k1; k++) {
                 panel[k * LINEAR_ROWS + r] = source[k];
             }
+        }
+    }
+}
+
+/* Rounds rows to codes or halves in runs of columns, so that a single row is everybody's work. */
+static void round_rows(mr_thread *thread, const mr_x *x, int64_t rows, x_form form) {
+    enum { COLUMNS = 1024 };
+    int64_t runs = mr_ceil_div(x->cols, COLUMNS);
+    for (int64_t item; (item = mr_claim(thread, 1, rows * runs)) < rows * runs;) {
+        int64_t row = item / runs;
+        int64_t k = item % runs * COLUMNS;
+        int64_t count = mr_min(COLUMNS, x->cols - k);
+        const float *source = x->data + row * x->cols + k;
+        if (form == X_CODES) {
+            thread->kernels->quant_x(source, count, x->codes + row * x->codes_stride + k, x->blocks + row * x->blocks_stride + k / MR_BLOCK);
+        } else {
+            thread->kernels->bf16_x(source, count, x->halves + row * x->halves_stride + k);
         }
     }
 }
@@ -144,58 +206,125 @@ static void finish(const float *sums, int64_t stride, const float *bias, float *
     }
 }
 
-void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
-    int64_t rows = mr_rows(thread->batch, &a->x);
-    int64_t k_count = a->weight.in_features;
-    int64_t columns = a->weight.out_features;
-    int64_t tiles = mr_ceil_div(columns, MR_TILE_COLS);
-    int64_t step = MR_TILE_COLS * mr_dtype_bytes(a->weight.dtype);
-    bool packed = rows > UNPACKED_ROWS;
-    if (packed) {
-        pack_x(thread, a->x.data, rows, k_count, (float *)thread->shared);
-        mr_barrier(thread);
+/* One weight of the chain, and how it is multiplied. */
+typedef struct job {
+    const mr_weight *weight;
+    const mr_kernels *kernels;
+    const mr_x *x;
+    const float *bias; /* of its first column, or NULL */
+    float *out;        /* row 0 of its first column */
+    int64_t out_stride;
+    int64_t rows;
+    x_form form;
+    int64_t rows_per_call;
+    int64_t k_block;
+} job;
+
+static job job_of(const mr_thread *thread, const mr_linear_args *a, const mr_x *x, const mr_weight *w, int64_t column, int64_t rows) {
+    const mr_kernels *kernels = thread->kernels;
+    x_form form = form_of(w->format);
+    int64_t rows_per_call = form == X_CODES ? *kernels->quant_rows : form == X_HALVES ? *kernels->bf16_rows : LINEAR_ROWS;
+    /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
+    int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
+    return (job){w, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
+                 k_block};
+}
+
+static mr_micro_kernel kernel_of(const job *j, int64_t count) {
+    switch (j->form) {
+        case X_CODES: return j->kernels->quant_micro(j->weight->format, count);
+        case X_HALVES: return j->kernels->bf16_micro(count);
+        default: return (j->x->panels == NULL ? in_place : from_panel)[count - 1][j->weight->format];
     }
-    /* Enough items for an even split, few enough that claiming costs nothing; for many rows a group shares each x panel. */
-    int64_t group = mr_max(1, mr_min(4, tiles / (8 * thread->count)));
-    tiles = rows == 0 ? 0 : tiles;
+}
+
+/* Rows [row0, row1) of tile `tile`, columns [k0, k1) of K. */
+static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int64_t k0, int64_t k1) {
     float edge[LINEAR_ROWS * MR_TILE_COLS];
-    for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
-        int64_t last = mr_min(first + group, tiles);
-        for (int64_t k0 = 0; k0 < k_count; k0 += rows > LINEAR_ROWS ? K_BLOCK : k_count) {
-            /* Few rows: one panel, all of K per tile, so that the weights stream. Many rows: block by block. */
-            int64_t k1 = rows > LINEAR_ROWS ? mr_min(k0 + K_BLOCK, k_count) : k_count;
-            for (int64_t row = 0; row < rows; row += LINEAR_ROWS) {
-                int64_t count = mr_min(LINEAR_ROWS, rows - row);
-                x_view x;
-                micro_kernel kernel;
-                if (packed) {
-                    x = (x_view){(const float *)thread->shared + row * k_count, 0};
-                    kernel = from_panel[count - 1][a->weight.dtype];
-                } else {
-                    x = (x_view){a->x.data, k_count};
-                    kernel = in_place[count - 1][a->weight.dtype];
-                }
-                for (int64_t tile = first; tile < last; tile++) {
-                    const char *w = (const char *)a->weight.data + tile * k_count * step;
-                    float *out = a->out.data + row * columns + tile * MR_TILE_COLS;
-                    int64_t width = mr_min(MR_TILE_COLS, columns - tile * MR_TILE_COLS);
-                    bool whole = width == MR_TILE_COLS;
-                    float *sums = whole ? out : edge;
-                    int64_t stride = whole ? columns : MR_TILE_COLS;
-                    int64_t from = whole ? k0 : 0; /* the edge tile has no room for sums in out: all of K at its last block */
-                    if (!whole && k1 < k_count) {
-                        continue;
-                    }
-                    for (int64_t k = from; k < k1; k += K_BLOCK) {
-                        x_view block = x;
-                        block.data += packed ? k * LINEAR_ROWS : k;
-                        kernel(block, w + k * step, mr_min(K_BLOCK, k1 - k), k == 0, sums, stride);
-                    }
-                    if (k1 == k_count) {
-                        finish(sums, stride, a->bias == NULL ? NULL : a->bias + tile * MR_TILE_COLS, out, columns, count, width);
-                    }
+    int64_t k_count = j->weight->in_features;
+    int64_t record_k = mr_record_k(j->weight->format);
+    int64_t record_bytes = mr_record_bytes(j->weight->format);
+    int64_t width = mr_min(MR_TILE_COLS, j->weight->out_features - tile * MR_TILE_COLS);
+    bool whole = width == MR_TILE_COLS;
+    if (!whole && k1 < k_count) {
+        return; /* an edge tile has no room for sums in out: all of K at its last block */
+    }
+    int64_t from = whole ? k0 : 0;
+    const char *w = (const char *)j->weight->data + tile * mr_tile_bytes(j->weight->format, k_count);
+    /* What is next in memory arrives while this block is multiplied: each call asks for its share of the lines. */
+    int64_t fetches = mr_ceil_div(row1 - row0, j->rows_per_call);
+    int64_t lines = j->form == X_HALVES ? 16 : record_bytes / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
+    int64_t share = mr_ceil_div(lines, fetches);
+    const char *block_end = w + mr_ceil_div(k1, record_k) * record_bytes;
+    for (int64_t row = row0, call = 0; row < row1; row += j->rows_per_call, call++) {
+        int64_t count = mr_min(j->rows_per_call, row1 - row);
+        float *out = j->out + row * j->out_stride + tile * MR_TILE_COLS;
+        float *sums = whole ? out : edge;
+        int64_t stride = whole ? j->out_stride : MR_TILE_COLS;
+        mr_micro_kernel kernel = kernel_of(j, count);
+        mr_ahead ahead = {fetches == 1 ? w + from / record_k * record_bytes + PREFETCH
+                                       : block_end + call * share * MR_CACHE_LINE * mr_ceil_div(k1 - k0, MR_BLOCK),
+                          mr_max(0, mr_min(share, lines - call * share))};
+        kernel(j->x, row, from, w + from / record_k * record_bytes, k1 - from, from == 0, sums, stride, &ahead);
+        if (k1 == k_count) {
+            finish(sums, stride, j->bias == NULL ? NULL : j->bias + tile * MR_TILE_COLS, out, j->out_stride, count, width);
+        }
+    }
+}
+
+/* Tiles [first, last) of one weight for all rows. */
+static void run_tiles(const job *j, int64_t first, int64_t last) {
+    int64_t k_count = j->weight->in_features;
+    int64_t span = j->rows <= SKINNY_ROWS ? 1 : last - first;
+    for (int64_t row0 = 0; row0 < j->rows; row0 += ROW_CHUNK) {
+        int64_t row1 = mr_min(row0 + ROW_CHUNK, j->rows);
+        for (int64_t begin = first; begin < last; begin += span) {
+            for (int64_t k0 = 0; k0 < k_count; k0 += j->k_block) {
+                for (int64_t tile = begin; tile < mr_min(begin + span, last); tile++) {
+                    run_tile(j, tile, row0, row1, k0, mr_min(k0 + j->k_block, k_count));
                 }
             }
+        }
+    }
+}
+
+void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
+    int64_t rows = mr_rows(thread->batch, &a->x);
+    mr_x x;
+    int forms;
+    lay_out(a, thread->shared, &x, &forms);
+    if (rows <= UNPACKED_ROWS) {
+        x.panels = NULL;
+    }
+    if (x.panels != NULL && (forms & X_F32)) {
+        pack_panels(thread, &x, rows);
+        mr_barrier(thread);
+    }
+    for (x_form form = X_CODES; form <= X_HALVES; form = (x_form)(2 * form)) {
+        if (forms & (int)form) {
+            round_rows(thread, &x, rows, form);
+            mr_barrier(thread);
+        }
+    }
+    int64_t tiles = 0;
+    for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
+        tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
+    }
+    /* Enough items for an even split, few enough that claiming costs nothing. */
+    int64_t group = mr_max(1, mr_min(4, tiles / (8 * thread->count)));
+    tiles = rows == 0 ? 0 : tiles;
+    for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
+        int64_t last = mr_min(first + group, tiles);
+        int64_t base = 0;   /* of this weight's tiles */
+        int64_t column = 0; /* of its outputs */
+        for (const mr_weight *w = &a->weight; w != NULL && base < last; w = w->next) {
+            int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
+            if (base + count > first) {
+                job j = job_of(thread, a, &x, w, column, rows);
+                run_tiles(&j, mr_max(first, base) - base, mr_min(last - base, count));
+            }
+            base += count;
+            column += w->out_features;
         }
     }
 }

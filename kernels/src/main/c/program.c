@@ -1,4 +1,5 @@
 /* Programs: checked and given working memory once, then run step after step by the team. */
+#include "format.h"
 #include "team.h"
 
 #include <stdio.h>
@@ -62,14 +63,16 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
     return mr_team_run(team);
 }
 
-int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows,
+int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows,
                        const void *source) {
-    if (out_features <= 0 || in_features <= 0 || first < 0 || rows < 0 || first + rows > out_features || dtype < MR_F32 || dtype > MR_BF16) {
-        snprintf(team->error, sizeof team->error, "cannot pack rows [%lld, %lld) of a weight [%lld, %lld] of type %d", (long long)first,
-                 (long long)(first + rows), (long long)out_features, (long long)in_features, (int)dtype);
+    if (out_features <= 0 || in_features <= 0 || first < 0 || rows < 0 || first + rows > out_features || !mr_is_format(format)
+        || (mr_is_quantised(format) && in_features % mr_record_k(format) != 0)
+        || (format == MR_FORMAT_BF16_PAIRS && !mr_has_bf16_dot(team->isa))) {
+        snprintf(team->error, sizeof team->error, "cannot pack rows [%lld, %lld) of a weight [%lld, %lld] of format %d", (long long)first,
+                 (long long)(first + rows), (long long)out_features, (long long)in_features, (int)format);
         return MR_E_ARGUMENT;
     }
-    mr_pack_args args = {out, source, out_features, in_features, first, rows, dtype};
+    mr_pack_args args = {out, source, out_features, in_features, first, rows, format};
     team->pack = &args;
     int32_t status = mr_team_run(team);
     team->pack = NULL;

@@ -1,28 +1,83 @@
 /* Row-wise kernels: embedding, norms, residual add, SwiGLU, gather. Rows are claimed one by one or in small runs; each is one thread's. */
 #include "kernels.h"
 
+/* One column of a tile: a walk over one element in each cache line. */
+static void load_column(const char *tile, int32_t format, int64_t column, float *out, int64_t cols) {
+    if (format == MR_FORMAT_BF16_PAIRS) {
+        for (int64_t k = 0; k < cols; k++) {
+            out[k] = s_load(tile, MR_BF16, (k / 2 * MR_TILE_COLS + column) * 2 + k % 2);
+        }
+        return;
+    }
+    int64_t lane = format == MR_FORMAT_BF16 ? mr_bf16_lane(column) : column;
+    for (int64_t k = 0; k < cols; k++) {
+        out[k] = s_load(tile, format, k * MR_TILE_COLS + lane);
+    }
+}
+
+static int32_t code_at(const uint8_t *part, int32_t format, int64_t column, int64_t k) {
+    const uint8_t *at = part + column * 4 + k % 4;
+    int64_t group = k / 4;
+    if (format == MR_FORMAT_Q8_0) {
+        return at[group * MR_LINE];
+    }
+    int32_t code = at[group / 2 * MR_LINE] >> (group % 2 * 4) & 15;
+    if (mr_high_bits(format) == 1) {
+        code |= (at[4 * MR_LINE] >> group & 1) << 4;
+    } else if (mr_high_bits(format) == 2) {
+        code |= (at[(4 + group / 4) * MR_LINE] >> (group % 4 * 2) & 3) << 4;
+    }
+    return code;
+}
+
+/* The values that the format defines: products of scales and codes are exact in a float, only a minimum costs a rounding. */
+static void decode_column(const char *tile, int32_t format, int64_t column, float *out, int64_t cols) {
+    int64_t record_k = mr_record_k(format);
+    int32_t offset = mr_has_minimum(format) ? 0 : 1 << mr_offset_bits(format);
+    for (int64_t k = 0; k < cols; k++) {
+        const uint8_t *record = (const uint8_t *)tile + k / record_k * mr_record_bytes(format);
+        const uint8_t *part = record + mr_header_bytes(format)
+                              + k % record_k / MR_BLOCK * (mr_part_header_bytes(format) + mr_part_bytes(format));
+        float d = s_from_f16(((const uint16_t *)record)[column]);
+        float m = mr_has_minimum(format) ? s_from_f16(((const uint16_t *)record)[MR_TILE_COLS + column]) : 0.0f;
+        if (format == MR_FORMAT_Q6_K) {
+            d *= (float)(int8_t)part[k % MR_BLOCK / 16 * MR_TILE_COLS + column];
+        } else if (record_k == MR_SUPER_BLOCK) {
+            d *= (float)part[column];
+            m *= (float)part[MR_TILE_COLS + column];
+        }
+        int32_t code = code_at(part + mr_part_header_bytes(format), format, column, k % MR_BLOCK);
+        out[k] = d * (float)(code - offset) - m;
+    }
+}
+
 void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a) {
     const mr_batch *batch = thread->batch;
     int64_t rows = mr_rows(batch, &a->out);
     int64_t cols = a->out.cols;
-    int32_t dtype = a->table.dtype;
     for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         float *out = a->out.data + t * cols;
         int64_t id = batch->token_ids[t];
-        if (id < 0 || id >= a->table.out_features) {
+        const mr_weight *table = &a->table;
+        int64_t row = id;
+        while (table->next != NULL && row >= table->out_features) {
+            row -= table->out_features;
+            table = table->next;
+        }
+        if (row < 0 || row >= table->out_features) {
             mr_fail(thread, MR_E_TOKEN_ID, "token id %lld of batch row %lld is outside the embedding table of %lld rows", id, t,
-                    a->table.out_features);
+                    id - row + table->out_features);
             memset(out, 0, (size_t)cols * sizeof(float));
             continue;
         }
-        /* Column `id % 32` of its tile: a walk over one element in each cache line. */
-        int64_t lane = id % MR_TILE_COLS;
-        if (dtype == MR_BF16) {
-            lane = lane < 16 ? 2 * lane : 2 * (lane - 16) + 1;
+        const char *tile = (const char *)table->data + row / MR_TILE_COLS * mr_tile_bytes(table->format, cols);
+        if (mr_is_quantised(table->format)) {
+            decode_column(tile, table->format, row % MR_TILE_COLS, out, cols);
+        } else {
+            load_column(tile, table->format, row % MR_TILE_COLS, out, cols);
         }
-        const char *tile = (const char *)a->table.data + id / MR_TILE_COLS * MR_TILE_COLS * cols * mr_dtype_bytes(dtype);
         for (int64_t k = 0; k < cols; k++) {
-            out[k] = s_load(tile, dtype, k * MR_TILE_COLS + lane) * a->scale;
+            out[k] *= a->scale;
         }
     }
 }

@@ -1,7 +1,7 @@
 /* The table of one instruction set, for run-time dispatch. */
 #include "kernels.h"
 
-const mr_kernels MR_NAME(mr_kernels) = {
+const mr_kernels MR_DOT_NAME(mr_kernels) = {
     .embed = MR_NAME(mr_embed),
     .rms_norm = MR_NAME(mr_rms_norm),
     .add_rms_norm = MR_NAME(mr_add_rms_norm),
@@ -15,4 +15,12 @@ const mr_kernels MR_NAME(mr_kernels) = {
     .linear_shared_bytes = MR_NAME(mr_linear_shared_bytes),
     .attention_scratch_bytes = MR_NAME(mr_attention_scratch_bytes),
     .sample_scratch_bytes = MR_NAME(mr_sample_scratch_bytes),
+    .quant_rows = &MR_DOT_NAME(mr_quant_rows),
+    .quant_micro = MR_DOT_NAME(mr_quant_micro),
+    .quant_x = MR_DOT_NAME(mr_quant_x),
+#if defined(MR_VNNI)
+    .bf16_rows = &mr_bf16_rows,
+    .bf16_micro = mr_bf16_micro,
+    .bf16_x = mr_bf16_x,
+#endif
 };

@@ -200,7 +200,7 @@ mr_team *mr_team_create(int32_t threads, int32_t isa, int32_t *status) {
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->wake, NULL);
     for (int32_t i = 0; i < threads; i++) {
-        team->members[i].thread = (mr_thread){.team = team, .id = i, .count = threads};
+        team->members[i].thread = (mr_thread){.team = team, .kernels = kernels, .id = i, .count = threads};
     }
     for (int32_t i = 1; i < threads; i++) {
         if (!start_worker(team, i)) {

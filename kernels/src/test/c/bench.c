@@ -1,11 +1,14 @@
 /*
- * bench [threads] [seconds per figure]: what the kernels reach, beside what this machine can do in the same minute. Every figure is the
+ * bench [threads] [seconds per figure] [mr_isa] [mr_format]: what the kernels reach, beside what this machine can do in the same minute. Every figure is the
  * best of rounds that alternate with the probes, so that a busy neighbour harms both alike. With one thread the clock is that thread's
  * processor time, which does not run while others have the core.
  */
 #define _GNU_SOURCE
 #include "millrace_cpu.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -64,6 +67,49 @@ static void *fma_probe(void *argument) {
     return NULL;
 }
 
+#if defined(__AVX512VNNI__)
+/* Twelve independent chains of byte dot products. */
+static void *byte_probe(void *argument) {
+    probe *p = argument;
+    __m512i w = _mm512_set1_epi8((char)(p->rounds & 3));
+    __m512i sums[12];
+    for (int j = 0; j < 12; j++) {
+        sums[j] = _mm512_set1_epi32(j);
+    }
+    for (int64_t i = 0; i < p->rounds; i++) {
+#pragma GCC unroll 12
+        for (int j = 0; j < 12; j++) {
+            sums[j] = _mm512_dpbusd_epi32(sums[j], w, w);
+        }
+    }
+    for (int j = 0; j < 12; j++) {
+        p->result += (float)_mm512_reduce_add_epi32(sums[j]);
+    }
+    return NULL;
+}
+#endif
+
+#if defined(__AVX512BF16__)
+static void *bf16_probe(void *argument) {
+    probe *p = argument;
+    __m512bh w = (__m512bh)_mm512_set1_epi32((int)(p->rounds & 3));
+    __m512 sums[12];
+    for (int j = 0; j < 12; j++) {
+        sums[j] = _mm512_set1_ps((float)j);
+    }
+    for (int64_t i = 0; i < p->rounds; i++) {
+#pragma GCC unroll 12
+        for (int j = 0; j < 12; j++) {
+            sums[j] = _mm512_dpbf16_ps(sums[j], w, w);
+        }
+    }
+    for (int j = 0; j < 12; j++) {
+        p->result += _mm512_reduce_add_ps(sums[j]);
+    }
+    return NULL;
+}
+#endif
+
 static double on_threads(int threads, void *(*run)(void *), probe *probes) {
     double start = now();
     if (threads == 1) {
@@ -90,12 +136,34 @@ static double read_gbs(int threads) {
     return (double)probe_bytes / on_threads(threads, read_probe, probes) * 1e-9;
 }
 
-static double fma_gflops(int threads) {
+/* The arithmetic that a format's products are made of. */
+typedef struct arithmetic {
+    const char *name;
+    void *(*probe)(void *);
+    int products; /* per instruction */
+} arithmetic;
+
+static arithmetic arithmetic_of(int32_t format) {
+#if defined(__AVX512VNNI__)
+    if (format >= MR_FORMAT_Q8_0) {
+        return (arithmetic){"vpdpbusd", byte_probe, 64};
+    }
+#endif
+#if defined(__AVX512BF16__)
+    if (format == MR_FORMAT_BF16_PAIRS) {
+        return (arithmetic){"vdpbf16ps", bf16_probe, 32};
+    }
+#endif
+    (void)format;
+    return (arithmetic){"FMA", fma_probe, 16};
+}
+
+static double peak_gops(int threads, arithmetic a) {
     probe probes[64];
     for (int i = 0; i < threads; i++) {
         probes[i] = (probe){.rounds = 4000000};
     }
-    return 4e6 * 12 * 16 * 2 * threads / on_threads(threads, fma_probe, probes) * 1e-9;
+    return 4e6 * 12 * a.products * 2 * threads / on_threads(threads, a.probe, probes) * 1e-9;
 }
 
 static mr_matrix matrix(int64_t rows, int64_t cols, int32_t extent) {
@@ -106,27 +174,32 @@ static mr_matrix matrix(int64_t rows, int64_t cols, int32_t extent) {
     return m;
 }
 
-static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t dtype) {
-    int64_t bytes = dtype == MR_F32 ? 4 : 2;
-    char *source = malloc((size_t)(out * in * bytes));
-    for (int64_t i = 0; i < out * in; i++) {
-        float value = (float)((i * 2654435761u >> 8) % 1000) * 1e-3f - 0.5f;
-        uint32_t bits;
-        memcpy(&bits, &value, 4);
-        if (dtype == MR_F32) {
-            ((uint32_t *)source)[i] = bits;
-        } else {
-            ((uint16_t *)source)[i] = dtype == MR_BF16 ? (uint16_t)(bits >> 16) : (uint16_t)(0x3000 + (i * 40503u & 0x7ff));
-        }
+static int64_t source_bytes(int64_t elements, int32_t format) {
+    static const int block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,
+                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+    return format == MR_FORMAT_F32 ? 4 * elements
+           : format < MR_FORMAT_Q8_0 ? 2 * elements
+                                     : elements / (format >= MR_FORMAT_Q4_K ? 256 : 32) * block_bytes[format];
+}
+
+static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t format) {
+    int64_t bytes = source_bytes(out * in, format);
+    uint8_t *source = malloc((size_t)bytes);
+    /* No byte pattern of F16, BF16 or F32 below is infinite or denormal: arithmetic takes its usual time. */
+    for (int64_t i = 0; i < bytes; i++) {
+        source[i] = (uint8_t)(0x30 | ((uint64_t)i * 2654435761u >> 13 & 0x8f));
     }
-    void *packed = mr_memory_allocate(mr_packed_weight_bytes(out, in, dtype));
+    void *packed = mr_memory_allocate(mr_packed_weight_bytes(out, in, format));
     double start = now();
-    mr_pack_weight(team, packed, out, in, dtype, 0, out, source);
+    if (mr_pack_weight(team, packed, out, in, format, 0, out, source) != MR_OK) {
+        fprintf(stderr, "%s\n", mr_last_error(team));
+        exit(1);
+    }
     if (getenv("VERBOSE") != NULL) {
-        printf("pack %.2f GB/s\n", (double)(out * in * bytes) / (now() - start) * 1e-9);
+        printf("pack %.2f GB/s\n", (double)bytes / (now() - start) * 1e-9);
     }
     free(source);
-    return (mr_weight){.data = packed, .out_features = out, .in_features = in, .dtype = dtype};
+    return (mr_weight){.data = packed, .out_features = out, .in_features = in, .format = format};
 }
 
 static int32_t counts[4];
@@ -150,36 +223,37 @@ static double best_of(mr_team *team, const mr_op *ops, int32_t n) {
     return best;
 }
 
-static void bench_linear(mr_team *team, int threads, int64_t in, int64_t out, int32_t dtype, int copies) {
-    static const char *names[] = {"F32", "F16", "BF16"};
+static const char *const names[] = {"F32", "F16", "BF16", NULL, "BF16_PAIRS", NULL, NULL, NULL, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K"};
+
+static void bench_linear(mr_team *team, int threads, int64_t in, int64_t out, int32_t format, int copies) {
     static const int rows[] = {1, 2, 4, 8, 12, 16, 32, 128, 512};
-    int64_t bytes = dtype == MR_F32 ? 4 : 2;
     mr_op ops[16];
     mr_matrix x = matrix(512, in, MR_EXTENT_TOKENS);
     mr_matrix y = matrix(512, out, MR_EXTENT_TOKENS);
     for (int i = 0; i < copies; i++) {
         memset(&ops[i], 0, sizeof ops[i]);
         ops[i].kind = MR_OP_LINEAR;
-        ops[i].args.linear = (mr_linear_args){.x = x, .weight = weight(team, out, in, dtype), .out = y};
+        ops[i].args.linear = (mr_linear_args){.x = x, .weight = weight(team, out, in, format), .out = y};
     }
-    printf("linear %lld -> %lld %s, %.0f MB of weights\n", (long long)in, (long long)out, names[dtype],
-           (double)(copies * in * out * bytes) * 1e-6);
+    arithmetic a = arithmetic_of(format);
+    double bytes = (double)(copies * mr_packed_weight_bytes(out, in, format));
+    printf("linear %lld -> %lld %s, %.0f MB of weights\n", (long long)in, (long long)out, names[format], bytes * 1e-6);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         counts[0] = rows[i];
         double gbs = read_gbs(threads);
-        double peak = fma_gflops(threads);
+        double peak = peak_gops(threads, a);
         double time = best_of(team, ops, copies);
         double gbs_after = read_gbs(threads);
-        double peak_after = fma_gflops(threads);
+        double peak_after = peak_gops(threads, a);
         gbs = gbs > gbs_after ? gbs : gbs_after;
         peak = peak > peak_after ? peak : peak_after;
-        double rate = (double)(copies * in * out * bytes) / time * 1e-9;
+        double rate = bytes / time * 1e-9;
         double flops = 2.0 * rows[i] * (double)(copies * in * out) / time * 1e-9;
-        printf("  rows %4d  %9.3f ms  %6.1f GB/s (%3.0f%% of read %5.1f)  %7.1f GFLOP/s (%3.0f%% of FMA %5.1f)\n", rows[i], time * 1e3, rate,
-               100 * rate / gbs, gbs, flops, 100 * flops / peak, peak);
+        printf("  rows %4d  %9.3f ms  %6.1f GB/s (%3.0f%% of read %5.1f)  %7.1f GOP/s (%3.0f%% of %s %5.0f)\n", rows[i], time * 1e3, rate,
+               100 * rate / gbs, gbs, flops, 100 * flops / peak, a.name, peak);
     }
     for (int i = 0; i < copies; i++) {
-        mr_memory_free((void *)ops[i].args.linear.weight.data, mr_packed_weight_bytes(out, in, dtype));
+        mr_memory_free((void *)ops[i].args.linear.weight.data, mr_packed_weight_bytes(out, in, format));
     }
     mr_memory_free(x.data, x.rows * x.cols * 4);
     mr_memory_free(y.data, y.rows * y.cols * 4);
@@ -256,10 +330,13 @@ int main(int argc, char **argv) {
     printf("instruction set %d, %d threads, best of %.1f s each of %s time\n", (int)mr_team_isa(team), threads, seconds,
            threads == 1 ? "processor" : "wall-clock");
     bench_overhead(team);
-    bench_linear(team, threads, 2048, 8192, MR_BF16, 8);
-    if (argc <= 4) {
-        bench_linear(team, threads, 2048, 8192, MR_F16, 8);
-        bench_linear(team, threads, 2048, 8192, MR_F32, 4);
+    int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone */
+    for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q6_K; format++) {
+        if (names[format] != NULL && (only < 0 || only == format) && (format != MR_FORMAT_BF16_PAIRS || mr_has_bf16_dot(mr_team_isa(team)))) {
+            bench_linear(team, threads, 2048, 8192, format, format == MR_FORMAT_F32 ? 4 : 8);
+        }
+    }
+    if (only < 0) {
         bench_attention(team, 1, 4096, MR_BF16);
         bench_attention(team, 1, 4096, MR_F32);
         bench_attention(team, 512, 512, MR_BF16);

@@ -58,7 +58,7 @@ static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t dtype) {
     CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out - cut, source + cut * in * bytes) == MR_OK);
     CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out, source) == MR_E_ARGUMENT);
     free(source);
-    return (mr_weight){.data = packed, .out_features = out, .in_features = in, .dtype = dtype};
+    return (mr_weight){.data = packed, .out_features = out, .in_features = in, .format = dtype};
 }
 
 /* Everything one configuration needs. */
@@ -200,6 +200,55 @@ static void check_invariance(mr_team *team, int32_t dtype, int32_t cache_type, i
     num_pieces = 0;
 }
 
+/* A chain of two formats and an embedding from it: the bits of a row are the same alone and in company; nothing is read out of bounds. */
+static void check_format(mr_team *team, int32_t format) {
+    enum { IN = 512, OUT = 45, NARROW = 7, ROWS = 250 };
+    static const int block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,
+                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+    mr_weight second = weight(team, NARROW, IN, MR_F32);
+    mr_weight first = {.next = &second, .out_features = OUT, .in_features = IN, .format = format};
+    int64_t bytes = format == MR_FORMAT_BF16_PAIRS ? OUT * IN * 2 : OUT * IN / (format >= MR_FORMAT_Q4_K ? 256 : 32) * block_bytes[format];
+    uint8_t *source = malloc((size_t)bytes);
+    for (int64_t i = 0; i < bytes; i++) {
+        noise();
+        source[i] = (uint8_t)(0x30 | (state >> 16 & 0x8f)); /* finite as F16 and BF16 wherever a scale may lie */
+    }
+    int64_t packed_bytes = mr_packed_weight_bytes(OUT, IN, format);
+    void *packed = aligned_alloc(64, (size_t)packed_bytes);
+    memset(packed, 0, (size_t)packed_bytes);
+    CHECK(mr_pack_weight(team, packed, OUT, IN, format, 0, OUT, source) == MR_OK);
+    if (format >= MR_FORMAT_Q8_0) {
+        CHECK(mr_pack_weight(team, packed, OUT, IN + 16, format, 0, 1, source) == MR_E_ARGUMENT);
+    }
+    free(source);
+    first.data = packed;
+    int32_t counts[4] = {ROWS, 1, 0, 0};
+    int32_t ids[ROWS];
+    for (int32_t i = 0; i < ROWS; i++) {
+        ids[i] = i % (OUT + NARROW);
+    }
+    mr_batch batch = {.counts = counts, .token_ids = ids};
+    mr_matrix x = matrix(ROWS, IN, MR_EXTENT_TOKENS);
+    mr_matrix y = matrix(ROWS, OUT + NARROW, MR_EXTENT_TOKENS);
+    mr_op ops[2] = {{.kind = MR_OP_EMBED, .args.embed = {first, x, 1.0f, 0}}, {.kind = MR_OP_LINEAR, .args.linear = {x, first, NULL, y}}};
+    CHECK(mr_program_prepare(team, ops, 2, &batch) == MR_OK);
+    CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
+    static float whole[ROWS * (OUT + NARROW)];
+    memcpy(whole, y.data, sizeof whole);
+    for (int32_t rows = 1; rows <= 14; rows++) {
+        counts[0] = rows;
+        CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
+        CHECK(memcmp(whole, y.data, (size_t)rows * (OUT + NARROW) * sizeof(float)) == 0);
+    }
+    for (int32_t i = 0; i < ROWS * (OUT + NARROW); i++) {
+        CHECK(isfinite(whole[i]));
+    }
+    free((void *)first.data);
+    free((void *)second.data);
+    free(x.data);
+    free(y.data);
+}
+
 static void check_sampling(mr_team *team) {
     static model m;
     build(&m, team, MR_F32, MR_F32, 16);
@@ -277,6 +326,11 @@ int main(void) {
             CHECK(team != NULL && status == MR_OK);
             for (int32_t dtype = MR_F32; dtype <= MR_BF16; dtype++) {
                 check_invariance(team, dtype, (dtype + threads) % 3, threads == 2 ? 16 : threads == 1 ? 5 : 32);
+            }
+            for (int32_t format = MR_FORMAT_BF16_PAIRS; format <= MR_FORMAT_Q6_K; format++) {
+                if (format >= MR_FORMAT_Q8_0 || (format == MR_FORMAT_BF16_PAIRS && mr_has_bf16_dot(isa))) {
+                    check_format(team, format);
+                }
             }
             check_sampling(team);
             mr_team_destroy(team);

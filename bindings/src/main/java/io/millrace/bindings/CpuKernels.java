@@ -117,15 +117,22 @@ public final class CpuKernels {
         }
     }
 
-    public static long packedWeightBytes(long outFeatures, long inFeatures, int dtype) {
+    /** Whether kernels of {@code isa} multiply BF16 by BF16 on this machine. */
+    public static boolean hasBf16Dot(int isa) {
         library().require();
-        return MillraceCpu.mr_packed_weight_bytes(outFeatures, inFeatures, dtype);
+        return MillraceCpu.mr_has_bf16_dot(isa) != 0;
+    }
+
+    /** @param format a {@code mr_format} */
+    public static long packedWeightBytes(long outFeatures, long inFeatures, int format) {
+        library().require();
+        return MillraceCpu.mr_packed_weight_bytes(outFeatures, inFeatures, format);
     }
 
     /** Packs rows {@code [first, first + rows)} of a weight, see {@code mr_pack_weight}. */
-    public static void packWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int dtype, long first, long rows,
+    public static void packWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int format, long first, long rows,
             MemorySegment source) {
-        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, dtype, first, rows, source));
+        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source));
     }
 
     public static void prepare(MemorySegment team, MemorySegment ops, int numOps, MemorySegment batch) {

@@ -27,7 +27,7 @@ public interface Backend extends AutoCloseable {
     /** The same with values that {@code filler} computes straight into the backend's memory: for tables that grow with the context. */
     Tensor constant(String name, long rows, long cols, RowFiller filler);
 
-    /** Takes over a weight made of row-stacked parts of equal width and type (q|k|v, gate|up); the parts are copied or repacked. */
+    /** Takes over a weight made of row-stacked parts of equal width (q|k|v, gate|up); formats may differ. The parts are copied or repacked. */
     Weight weight(String name, WeightPart... parts);
 
     KvCache kvCache(KvCacheShape shape);

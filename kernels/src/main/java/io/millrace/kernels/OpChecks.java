@@ -14,6 +14,7 @@ import java.lang.foreign.MemorySegment;
  * <li>{@code OP-004} an output overlaps an input that is still being read
  * <li>{@code OP-005} an object made by another backend
  * <li>{@code OP-006} a scalar argument out of range
+ * <li>{@code OP-007} a weight that cannot be quantised as asked ({@link Quantizer})
  * </ul>
  */
 public final class OpChecks {
@@ -54,22 +55,22 @@ public final class OpChecks {
         }
     }
 
-    /** The parts of one weight: at least one, all of the same width and floating-point type. */
+    /** The parts of one weight: at least one, all of the same width; formats may differ. */
     public static void parts(String name, WeightPart... parts) {
         if (parts.length == 0) {
             throw fail("OP-001", "weight " + name, "needs at least one part");
         }
         WeightPart first = parts[0];
         for (WeightPart part : parts) {
-            if (part.dtype() == DType.I32) {
-                throw fail("OP-003", "weight " + name, "part " + part.name() + " is I32; weights are F32, F16 or BF16");
+            if (part.format() == DType.I32) {
+                throw fail("OP-003", "weight " + name, "part " + part.name() + " is I32; weights are F32, F16, BF16 or quantised");
             }
             if (part.rows() <= 0 || part.cols() <= 0) {
                 throw fail("OP-001", "weight " + name, "part " + part.name() + " is empty: [" + part.rows() + ", " + part.cols() + "]");
             }
-            if (part.cols() != first.cols() || part.dtype() != first.dtype()) {
-                throw fail("OP-001", "weight " + name, "parts differ: " + first.name() + " has " + first.cols() + " cols of " + first.dtype()
-                        + ", " + part.name() + " has " + part.cols() + " of " + part.dtype());
+            if (part.cols() != first.cols()) {
+                throw fail("OP-001", "weight " + name, "parts differ: " + first.name() + " has " + first.cols() + " cols of "
+                        + first.format().name() + ", " + part.name() + " has " + part.cols() + " of " + part.format().name());
             }
         }
     }
@@ -287,7 +288,8 @@ public final class OpChecks {
     }
 
     private static String describe(Weight w) {
-        return w.name() + " [" + w.outFeatures() + ", " + w.inFeatures() + "] " + w.dtype();
+        return w.name() + " [" + w.outFeatures() + ", " + w.inFeatures() + "] "
+                + String.join("+", w.formats().stream().map(WeightFormat::name).toList());
     }
 
     private static IllegalArgumentException fail(String code, String op, String message) {

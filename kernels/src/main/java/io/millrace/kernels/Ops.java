@@ -10,7 +10,7 @@ package io.millrace.kernels;
  * rows, the number of threads, or how a prompt was cut into chunks.
  */
 public interface Ops {
-    /** {@code out[t] = table[tokenIds[t]] * scale}; table {@code [vocab, hidden]} in any float type. */
+    /** {@code out[t] = table[tokenIds[t]] * scale}; table {@code [vocab, hidden]} in any format. */
     void embed(Weight table, float scale, Tensor out);
 
     /** Root mean square norm (arXiv 1910.07467): {@code out = x / sqrt(mean(x^2) + eps) * weight}; weight F32 {@code [1, cols]}. */
@@ -22,7 +22,10 @@ public interface Ops {
     /** {@code residual += delta}. */
     void add(Tensor residual, Tensor delta);
 
-    /** {@code out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n])}; bias F32 {@code [1, outFeatures]} or null. */
+    /**
+     * {@code out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n])}; bias F32 {@code [1, outFeatures]} or null. Where the weight is
+     * quantised a backend may round activations to 8 bits, in blocks of 32 with a scale each.
+     */
     void linear(Tensor x, Weight weight, Tensor bias, Tensor out);
 
     /**

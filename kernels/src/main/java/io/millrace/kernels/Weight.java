@@ -1,5 +1,7 @@
 package io.millrace.kernels;
 
+import java.util.List;
+
 /**
  * A linear layer's weight {@code [outFeatures, inFeatures]} in a layout private to the backend that made it (repacked, tiled,
  * quantised as that backend likes).
@@ -11,7 +13,13 @@ public interface Weight {
 
     long inFeatures();
 
-    DType dtype();
+    /** The formats of the parts it was made of, each once, in order of first occurrence. */
+    List<WeightFormat> formats();
+
+    /** The plain type that holds its values about as well as the weight does: the first part's own, F16 if that is quantised. */
+    default DType dtype() {
+        return formats().getFirst() instanceof DType plain ? plain : DType.F16;
+    }
 
     /** Bytes of native memory held. */
     long byteSize();

@@ -7,4 +7,5 @@ package io.millrace.kernels;
  * seen. All of it is seeded: a failure comes again.
  */
 public abstract class AbstractBackendTest
-        implements DenseOpsProperties, AttentionProperties, SamplingProperties, SamplingEdgeProperties, BackendProperties {}
+        implements DenseOpsProperties, QuantizedProperties, AttentionProperties, SamplingProperties, SamplingEdgeProperties,
+        BackendProperties {}

@@ -92,8 +92,8 @@ public interface BackendProperties extends BackendUnderTest {
                 }
 
                 @Override
-                public DType dtype() {
-                    return DType.F32;
+                public java.util.List<WeightFormat> formats() {
+                return java.util.List.of(DType.F32);
                 }
 
                 @Override

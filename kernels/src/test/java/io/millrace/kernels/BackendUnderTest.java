@@ -5,6 +5,11 @@ public interface BackendUnderTest {
     /** A fresh backend; the suite closes it. */
     Backend create(BatchLimits limits, int threads);
 
+    /** Whether activations are rounded to 8 bits in blocks of 32 where they meet a quantised weight. */
+    default boolean roundsActivations() {
+        return false;
+    }
+
     /**
      * Error that a linear layer may have, relative to {@code sum_k |x_k * w_k|}. A backend that rounds activations to the weight's
      * type for the sake of an instruction says so by overriding this.

@@ -14,7 +14,9 @@ public enum CpuIsa {
     /** AVX-512 F, BW, VL and DQ. */
     AVX512,
     /** Arm Advanced SIMD. */
-    NEON;
+    NEON,
+    /** {@link #AVX512} with integer dot products (VNNI), and with BF16 dot products where the processor has them. */
+    AVX512_VNNI;
 
     private static final String VARIABLE = "MILLRACE_CPU_ISA";
 

@@ -1,6 +1,8 @@
 package io.millrace.kernels.cpu;
 
 import io.millrace.bindings.CpuKernels;
+import io.millrace.bindings.cpu.generated.MillraceCpu;
+import io.millrace.kernels.ActivationPrecision;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Batch;
 import io.millrace.kernels.BatchLimits;
@@ -14,11 +16,16 @@ import io.millrace.kernels.Program;
 import io.millrace.kernels.RowFiller;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightFormat;
 import io.millrace.kernels.WeightPart;
+import io.millrace.kernels.cpu.NativeWeight.Piece;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 
@@ -35,6 +42,7 @@ public final class NativeCpuBackend implements Backend {
     private final int threads;
     private final CpuIsa isa;
     private final boolean forced;
+    private final boolean bf16Products;
     private final Arena arena = Arena.ofShared();
     private final MemorySegment team;
     private final Batch batch;
@@ -44,11 +52,12 @@ public final class NativeCpuBackend implements Backend {
     private long activationBytes;
     private long kvCacheBytes;
 
-    private NativeCpuBackend(BatchLimits limits, int threads, CpuIsa isa, boolean forced) {
+    private NativeCpuBackend(BatchLimits limits, int threads, CpuIsa isa, boolean forced, ActivationPrecision precision) {
         this.limits = limits;
         this.threads = threads;
         this.isa = isa;
         this.forced = forced;
+        this.bf16Products = precision == ActivationPrecision.BF16 && CpuKernels.hasBf16Dot(isa.ordinal());
         // Nothing is in the arena yet: if this fails there is nothing to free.
         this.team = CpuKernels.createTeam(threads, isa.ordinal());
         try {
@@ -61,21 +70,31 @@ public final class NativeCpuBackend implements Backend {
         }
     }
 
+    /** {@link #create(BatchLimits, int, ActivationPrecision)} with activations as they are. */
+    public static NativeCpuBackend create(BatchLimits limits, int threads) {
+        return create(limits, threads, ActivationPrecision.F32);
+    }
+
     /**
      * A backend with the instruction set that {@code MILLRACE_CPU_ISA} names, else the best one of this machine.
      *
      * @param threads members of the team, the caller's thread included; at most one per core is wise
      * @throws IllegalStateException {@code NATIVE-...} with reason and remedy if the native library cannot be used
      */
-    public static NativeCpuBackend create(BatchLimits limits, int threads) {
+    public static NativeCpuBackend create(BatchLimits limits, int threads, ActivationPrecision precision) {
         CpuKernels.library().require();
-        return new NativeCpuBackend(limits, threads, CpuIsa.chosen(), CpuIsa.forced());
+        return new NativeCpuBackend(limits, threads, CpuIsa.chosen(), CpuIsa.forced(), precision);
     }
 
     /** A backend with a given instruction set. */
     public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa) {
+        return create(limits, threads, isa, ActivationPrecision.F32);
+    }
+
+    /** A backend with a given instruction set. */
+    public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa, ActivationPrecision precision) {
         CpuKernels.library().require();
-        return new NativeCpuBackend(limits, threads, isa, true);
+        return new NativeCpuBackend(limits, threads, isa, true, precision);
     }
 
     @Override
@@ -86,7 +105,7 @@ public final class NativeCpuBackend implements Backend {
     @Override
     public String description() {
         return "cpu: native kernels, " + isa.label() + (forced ? " (chosen by hand)" : " (best of this machine)") + ", " + threads
-                + (threads == 1 ? " thread" : " threads");
+                + (threads == 1 ? " thread" : " threads") + (bf16Products ? ", BF16 products" : "");
     }
 
     @Override
@@ -128,21 +147,37 @@ public final class NativeCpuBackend implements Backend {
     public Weight weight(String name, WeightPart... parts) {
         requireOpen();
         OpChecks.parts(name, parts);
-        DType dtype = parts[0].dtype();
         long inFeatures = parts[0].cols();
         long outFeatures = 0;
-        for (WeightPart part : parts) {
-            outFeatures += part.rows();
+        long bytes = 0;
+        List<Piece> pieces = new ArrayList<>();
+        for (int begin = 0, end; begin < parts.length; begin = end) {
+            end = begin + 1;
+            while (end < parts.length && parts[end].format() == parts[begin].format()) {
+                end++;
+            }
+            Piece piece = pack(Arrays.asList(parts).subList(begin, end), inFeatures);
+            pieces.add(piece);
+            outFeatures += piece.outFeatures();
+            bytes += piece.packed().byteSize();
         }
-        MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, dtype.ordinal()));
+        weightBytes += bytes;
+        List<WeightFormat> formats = Arrays.stream(parts).map(WeightPart::format).distinct().toList();
+        return new NativeWeight(this, name, formats, outFeatures, inFeatures, NativeWeight.chain(pieces, inFeatures, arena), bytes);
+    }
+
+    /** Parts of one format as one piece. */
+    private Piece pack(List<WeightPart> parts, long inFeatures) {
+        WeightFormat format = parts.getFirst().format();
+        int code = bf16Products && format == DType.BF16 ? MillraceCpu.MR_FORMAT_BF16_PAIRS() : format.nativeCode();
+        long outFeatures = parts.stream().mapToLong(WeightPart::rows).sum();
+        MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, code));
         long first = 0;
         for (WeightPart part : parts) {
-            MemorySegment source = nativeCopy(part.data());
-            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, dtype.ordinal(), first, part.rows(), source);
+            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, code, first, part.rows(), nativeCopy(part.data()));
             first += part.rows();
         }
-        weightBytes += packed.byteSize();
-        return new NativeWeight(this, name, dtype, outFeatures, inFeatures, packed);
+        return new Piece(code, outFeatures, packed);
     }
 
     /** Heap segments have no address; they occur in tests only. */

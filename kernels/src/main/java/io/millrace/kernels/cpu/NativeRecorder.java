@@ -190,10 +190,7 @@ final class NativeRecorder implements Ops {
     }
 
     private static void weight(MemorySegment at, NativeWeight weight) {
-        mr_weight.data(at, weight.packed());
-        mr_weight.out_features(at, weight.outFeatures());
-        mr_weight.in_features(at, weight.inFeatures());
-        mr_weight.dtype(at, weight.dtype().ordinal());
+        MemorySegment.copy(weight.chain(), 0, at, 0, mr_weight.sizeof());
     }
 
     private static void cache(MemorySegment at, NativeKvCache cache) {

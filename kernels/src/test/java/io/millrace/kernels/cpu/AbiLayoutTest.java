@@ -22,6 +22,7 @@ import io.millrace.bindings.cpu.generated.mr_swiglu_args;
 import io.millrace.bindings.cpu.generated.mr_weight;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.Extent;
+import io.millrace.kernels.QuantFormat;
 import java.lang.foreign.Arena;
 import java.lang.foreign.GroupLayout;
 import java.lang.foreign.MemoryLayout;
@@ -29,6 +30,7 @@ import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -69,8 +71,15 @@ class AbiLayoutTest {
                 .isEqualTo(List.of(MillraceCpu.MR_F32(), MillraceCpu.MR_F16(), MillraceCpu.MR_BF16(), MillraceCpu.MR_I32()));
         assertThat(List.of(Extent.FIXED.ordinal(), Extent.TOKENS.ordinal(), Extent.LOGIT_ROWS.ordinal()))
                 .isEqualTo(List.of(MillraceCpu.MR_EXTENT_FIXED(), MillraceCpu.MR_EXTENT_TOKENS(), MillraceCpu.MR_EXTENT_LOGIT_ROWS()));
-        assertThat(List.of(CpuIsa.PORTABLE.ordinal(), CpuIsa.AVX2.ordinal(), CpuIsa.AVX512.ordinal(), CpuIsa.NEON.ordinal()))
-                .isEqualTo(List.of(MillraceCpu.MR_ISA_PORTABLE(), MillraceCpu.MR_ISA_AVX2(), MillraceCpu.MR_ISA_AVX512(), MillraceCpu.MR_ISA_NEON()));
+        assertThat(List.of(CpuIsa.PORTABLE.ordinal(), CpuIsa.AVX2.ordinal(), CpuIsa.AVX512.ordinal(), CpuIsa.NEON.ordinal(),
+                CpuIsa.AVX512_VNNI.ordinal()))
+                .isEqualTo(List.of(MillraceCpu.MR_ISA_PORTABLE(), MillraceCpu.MR_ISA_AVX2(), MillraceCpu.MR_ISA_AVX512(),
+                        MillraceCpu.MR_ISA_NEON(), MillraceCpu.MR_ISA_AVX512_VNNI()));
+        assertThat(List.of(DType.F32.nativeCode(), DType.F16.nativeCode(), DType.BF16.nativeCode()))
+                .isEqualTo(List.of(MillraceCpu.MR_FORMAT_F32(), MillraceCpu.MR_FORMAT_F16(), MillraceCpu.MR_FORMAT_BF16()));
+        assertThat(Arrays.stream(QuantFormat.values()).map(QuantFormat::nativeCode).toList()).isEqualTo(List.of(MillraceCpu.MR_FORMAT_Q8_0(),
+                MillraceCpu.MR_FORMAT_Q4_0(), MillraceCpu.MR_FORMAT_Q4_1(), MillraceCpu.MR_FORMAT_Q5_0(), MillraceCpu.MR_FORMAT_Q4_K(),
+                MillraceCpu.MR_FORMAT_Q5_K(), MillraceCpu.MR_FORMAT_Q6_K()));
         assertThat(MillraceCpu.mr_abi_version()).isEqualTo(MillraceCpu.MR_ABI_VERSION());
     }
 }

@@ -4,8 +4,10 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.millrace.bindings.CpuKernels;
 import io.millrace.kernels.AbstractBackendTest;
+import io.millrace.kernels.ActivationPrecision;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DType;
 import org.junit.jupiter.api.Nested;
 
 /** The suite of all backends, once per instruction set that this machine can run. */
@@ -22,6 +24,11 @@ class NativeSuiteTest {
             CpuKernels.library().require();
             assumeTrue(CpuIsa.available().contains(isa), () -> "this machine cannot run " + isa.label());
             return NativeCpuBackend.create(limits, threads, isa);
+        }
+
+        @Override
+        public boolean roundsActivations() {
+            return true;
         }
     }
 
@@ -43,6 +50,35 @@ class NativeSuiteTest {
     class Avx512 extends OnIsa {
         Avx512() {
             super(CpuIsa.AVX512);
+        }
+    }
+
+    @Nested
+    class Avx512Vnni extends OnIsa {
+        Avx512Vnni() {
+            super(CpuIsa.AVX512_VNNI);
+        }
+    }
+
+    /** BF16 weights meet activations of 8 significant bits: each is off by 2^-8 of itself at most. */
+    @Nested
+    class Bf16Products extends AbstractBackendTest {
+        @Override
+        public Backend create(BatchLimits limits, int threads) {
+            CpuKernels.library().require();
+            CpuIsa best = CpuIsa.available().getLast();
+            assumeTrue(CpuKernels.hasBf16Dot(best.ordinal()), () -> "this machine does not multiply BF16 (AVX512_BF16)");
+            return NativeCpuBackend.create(limits, threads, best, ActivationPrecision.BF16);
+        }
+
+        @Override
+        public double linearTolerance(DType weightType) {
+            return weightType == DType.BF16 ? 1.0 / 256 + 1e-5 : super.linearTolerance(weightType);
+        }
+
+        @Override
+        public boolean roundsActivations() {
+            return true;
         }
     }
 

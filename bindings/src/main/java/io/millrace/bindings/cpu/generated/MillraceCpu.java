@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)1L;
+    private static final int MR_ABI_VERSION = (int)2L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 1
+     * #define MR_ABI_VERSION 2
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -149,6 +149,105 @@ public class MillraceCpu extends MillraceCpu$shared {
     public static int MR_I32() {
         return MR_I32;
     }
+    private static final int MR_FORMAT_F32 = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_F32 = 0
+     * }
+     */
+    public static int MR_FORMAT_F32() {
+        return MR_FORMAT_F32;
+    }
+    private static final int MR_FORMAT_F16 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_F16 = 1
+     * }
+     */
+    public static int MR_FORMAT_F16() {
+        return MR_FORMAT_F16;
+    }
+    private static final int MR_FORMAT_BF16 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_BF16 = 2
+     * }
+     */
+    public static int MR_FORMAT_BF16() {
+        return MR_FORMAT_BF16;
+    }
+    private static final int MR_FORMAT_BF16_PAIRS = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_BF16_PAIRS = 4
+     * }
+     */
+    public static int MR_FORMAT_BF16_PAIRS() {
+        return MR_FORMAT_BF16_PAIRS;
+    }
+    private static final int MR_FORMAT_Q8_0 = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q8_0 = 8
+     * }
+     */
+    public static int MR_FORMAT_Q8_0() {
+        return MR_FORMAT_Q8_0;
+    }
+    private static final int MR_FORMAT_Q4_0 = (int)9L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q4_0 = 9
+     * }
+     */
+    public static int MR_FORMAT_Q4_0() {
+        return MR_FORMAT_Q4_0;
+    }
+    private static final int MR_FORMAT_Q4_1 = (int)10L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q4_1 = 10
+     * }
+     */
+    public static int MR_FORMAT_Q4_1() {
+        return MR_FORMAT_Q4_1;
+    }
+    private static final int MR_FORMAT_Q5_0 = (int)11L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q5_0 = 11
+     * }
+     */
+    public static int MR_FORMAT_Q5_0() {
+        return MR_FORMAT_Q5_0;
+    }
+    private static final int MR_FORMAT_Q4_K = (int)12L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q4_K = 12
+     * }
+     */
+    public static int MR_FORMAT_Q4_K() {
+        return MR_FORMAT_Q4_K;
+    }
+    private static final int MR_FORMAT_Q5_K = (int)13L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q5_K = 13
+     * }
+     */
+    public static int MR_FORMAT_Q5_K() {
+        return MR_FORMAT_Q5_K;
+    }
+    private static final int MR_FORMAT_Q6_K = (int)14L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q6_K = 14
+     * }
+     */
+    public static int MR_FORMAT_Q6_K() {
+        return MR_FORMAT_Q6_K;
+    }
     private static final int MR_EXTENT_FIXED = (int)0L;
     /**
      * {@snippet lang=c :
@@ -220,6 +319,15 @@ public class MillraceCpu extends MillraceCpu$shared {
      */
     public static int MR_ISA_NEON() {
         return MR_ISA_NEON;
+    }
+    private static final int MR_ISA_AVX512_VNNI = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_isa.MR_ISA_AVX512_VNNI = 4
+     * }
+     */
+    public static int MR_ISA_AVX512_VNNI() {
+        return MR_ISA_AVX512_VNNI;
     }
     private static final int MR_FEATURE_AVX2 = (int)1L;
     /**
@@ -1245,6 +1353,66 @@ public class MillraceCpu extends MillraceCpu$shared {
         }
     }
 
+    private static class mr_has_bf16_dot {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_has_bf16_dot");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_has_bf16_dot(int32_t isa)
+     * }
+     */
+    public static FunctionDescriptor mr_has_bf16_dot$descriptor() {
+        return mr_has_bf16_dot.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_has_bf16_dot(int32_t isa)
+     * }
+     */
+    public static MethodHandle mr_has_bf16_dot$handle() {
+        return mr_has_bf16_dot.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_has_bf16_dot(int32_t isa)
+     * }
+     */
+    public static MemorySegment mr_has_bf16_dot$address() {
+        return mr_has_bf16_dot.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_has_bf16_dot(int32_t isa)
+     * }
+     */
+    public static int mr_has_bf16_dot(int isa) {
+        var mh$ = mr_has_bf16_dot.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_has_bf16_dot", isa);
+            }
+            return (int)mh$.invokeExact(isa);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class mr_packed_weight_bytes {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             MillraceCpu.C_LONG,
@@ -1261,7 +1429,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t dtype)
+     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format)
      * }
      */
     public static FunctionDescriptor mr_packed_weight_bytes$descriptor() {
@@ -1271,7 +1439,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t dtype)
+     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format)
      * }
      */
     public static MethodHandle mr_packed_weight_bytes$handle() {
@@ -1281,7 +1449,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t dtype)
+     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format)
      * }
      */
     public static MemorySegment mr_packed_weight_bytes$address() {
@@ -1290,16 +1458,16 @@ public class MillraceCpu extends MillraceCpu$shared {
 
     /**
      * {@snippet lang=c :
-     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t dtype)
+     * int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format)
      * }
      */
-    public static long mr_packed_weight_bytes(long out_features, long in_features, int dtype) {
+    public static long mr_packed_weight_bytes(long out_features, long in_features, int format) {
         var mh$ = mr_packed_weight_bytes.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("mr_packed_weight_bytes", out_features, in_features, dtype);
+                traceDowncall("mr_packed_weight_bytes", out_features, in_features, format);
             }
-            return (long)mh$.invokeExact(out_features, in_features, dtype);
+            return (long)mh$.invokeExact(out_features, in_features, format);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
@@ -1328,7 +1496,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
      * }
      */
     public static FunctionDescriptor mr_pack_weight$descriptor() {
@@ -1338,7 +1506,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
      * }
      */
     public static MethodHandle mr_pack_weight$handle() {
@@ -1348,7 +1516,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
      * }
      */
     public static MemorySegment mr_pack_weight$address() {
@@ -1357,16 +1525,16 @@ public class MillraceCpu extends MillraceCpu$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t dtype, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
      * }
      */
-    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int dtype, long first, long rows, MemorySegment source) {
+    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format, long first, long rows, MemorySegment source) {
         var mh$ = mr_pack_weight.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("mr_pack_weight", team, out, out_features, in_features, dtype, first, rows, source);
+                traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source);
             }
-            return (int)mh$.invokeExact(team, out, out_features, in_features, dtype, first, rows, source);
+            return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

@@ -16,9 +16,10 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * {@snippet lang=c :
  * struct mr_weight {
  *     const void *data;
+ *     const struct mr_weight *next;
  *     int64_t out_features;
  *     int64_t in_features;
- *     int32_t dtype;
+ *     int32_t format;
  *     int32_t reserved;
  * }
  * }
@@ -31,9 +32,10 @@ public class mr_weight {
 
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         MillraceCpu.C_POINTER.withName("data"),
+        MillraceCpu.C_POINTER.withName("next"),
         MillraceCpu.C_LONG.withName("out_features"),
         MillraceCpu.C_LONG.withName("in_features"),
-        MillraceCpu.C_INT.withName("dtype"),
+        MillraceCpu.C_INT.withName("format"),
         MillraceCpu.C_INT.withName("reserved")
     ).withName("mr_weight");
 
@@ -86,6 +88,50 @@ public class mr_weight {
      */
     public static void data(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(data$LAYOUT, data$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout next$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("next"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const struct mr_weight *next
+     * }
+     */
+    public static final AddressLayout next$layout() {
+        return next$LAYOUT;
+    }
+
+    private static final long next$OFFSET = $LAYOUT.byteOffset(groupElement("next"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const struct mr_weight *next
+     * }
+     */
+    public static final long next$offset() {
+        return next$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const struct mr_weight *next
+     * }
+     */
+    public static MemorySegment next(MemorySegment struct) {
+        return struct.get(next$LAYOUT, next$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const struct mr_weight *next
+     * }
+     */
+    public static void next(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(next$LAYOUT, next$OFFSET, fieldValue);
     }
 
     private static final OfLong out_features$LAYOUT = (OfLong)$LAYOUT.select(groupElement("out_features"));
@@ -176,48 +222,48 @@ public class mr_weight {
         struct.set(in_features$LAYOUT, in_features$OFFSET, fieldValue);
     }
 
-    private static final OfInt dtype$LAYOUT = (OfInt)$LAYOUT.select(groupElement("dtype"));
+    private static final OfInt format$LAYOUT = (OfInt)$LAYOUT.select(groupElement("format"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t dtype
+     * int32_t format
      * }
      */
-    public static final OfInt dtype$layout() {
-        return dtype$LAYOUT;
+    public static final OfInt format$layout() {
+        return format$LAYOUT;
     }
 
-    private static final long dtype$OFFSET = $LAYOUT.byteOffset(groupElement("dtype"));
+    private static final long format$OFFSET = $LAYOUT.byteOffset(groupElement("format"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t dtype
+     * int32_t format
      * }
      */
-    public static final long dtype$offset() {
-        return dtype$OFFSET;
+    public static final long format$offset() {
+        return format$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t dtype
+     * int32_t format
      * }
      */
-    public static int dtype(MemorySegment struct) {
-        return struct.get(dtype$LAYOUT, dtype$OFFSET);
+    public static int format(MemorySegment struct) {
+        return struct.get(format$LAYOUT, format$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t dtype
+     * int32_t format
      * }
      */
-    public static void dtype(MemorySegment struct, int fieldValue) {
-        struct.set(dtype$LAYOUT, dtype$OFFSET, fieldValue);
+    public static void format(MemorySegment struct, int fieldValue) {
+        struct.set(format$LAYOUT, format$OFFSET, fieldValue);
     }
 
     private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));

@@ -1,0 +1,218 @@
+/*
+ * Products with quantised weights. Activations are rounded once per linear to signed bytes in blocks of 32 with a scale each; a block of
+ * a tile is then 32 x 32 integer products without rounding, scaled into the float sum of its output:
+ *
+ *     sum += (codes . x) * d_weight * d_x   (- m_weight * d_x * sum of x)
+ *
+ * one block after the other in ascending k, so an output has the same bits for any number of rows, tiles and threads.
+ */
+#include "dot.h"
+#include "kernels.h"
+
+#if defined(MR_FOR_AVX512) || defined(MR_FOR_NEON)
+#define QUANT_ROWS 6 /* 24 of 32 registers hold sums: integers of this block and floats, two vectors of columns */
+#else
+#define QUANT_ROWS 3
+#endif
+#define HALF_TILE (MR_TILE_COLS / 2)
+#define PASSES (HALF_TILE / VW)
+
+/* Activations smaller than this everywhere in a block count as zero: the inverse of their scale would overflow. */
+#define LEAST 1e-30f
+
+/* The group g of a part as unsigned bytes, for columns pass * VW.. of the lower and of the upper half of the tile. */
+static inline __attribute__((always_inline)) vi load_codes(const char *part, const int format, const int g, const int column) {
+    const char *at = part + column * 4;
+    if (format == MR_FORMAT_Q8_0) {
+        return i_load(at + g * MR_LINE);
+    }
+    vi nibbles = i_load(at + g / 2 * MR_LINE);
+    vi codes = i_and(g % 2 == 0 ? nibbles : i_right(nibbles, 4), i_set(0x0f0f0f0f));
+    if (mr_high_bits(format) == 1) {
+        vi bits = i_load(at + 4 * MR_LINE);
+        return i_or(codes, i_and(g < 4 ? i_left(bits, 4 - g) : i_right(bits, g - 4), i_set(0x10101010)));
+    }
+    if (mr_high_bits(format) == 2) {
+        vi pairs = i_load(at + (4 + g / 4) * MR_LINE);
+        const int shift = 4 - g % 4 * 2;
+        return i_or(codes, i_and(shift >= 0 ? i_left(pairs, shift) : i_right(pairs, -shift), i_set(0x30303030)));
+    }
+    return codes;
+}
+
+static inline __attribute__((always_inline)) vi load_x(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    return i_set(four);
+}
+
+/* What integer sums start from: the offset of the codes times the sum of the activations, negative. */
+static inline __attribute__((always_inline)) vi start(const int format, int32_t neg_sum) {
+    if (mr_has_minimum(format) || (format == MR_FORMAT_Q8_0 && BYTE_OFFSET == 0)) {
+        return i_zero();
+    }
+    return i_left(i_set(neg_sum), mr_offset_bits(format));
+}
+
+/* As in linear.c; rows and format are constants after inlining. k and count are multiples of the format's block. */
+static inline __attribute__((always_inline)) void micro(const int rows, const int format, const mr_x *x, int64_t row, int64_t k,
+                                                        const char *w, int64_t count, bool fresh, float *sums, int64_t stride,
+                                                        mr_ahead *ahead) {
+    const int parts = (int)mr_record_k(format) / MR_BLOCK;
+    const int halves = format == MR_FORMAT_Q6_K ? 2 : 1; /* scales per part */
+    const int groups = 8 / halves;
+    const int64_t codes_stride = x->codes_stride;
+    const int64_t blocks_stride = x->blocks_stride;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const int lower = pass * VW;
+        const int upper = HALF_TILE + pass * VW;
+        vf low[QUANT_ROWS];
+        vf high[QUANT_ROWS];
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            low[r] = fresh ? v_zero() : v_load(sums + r * stride + lower);
+            high[r] = fresh ? v_zero() : v_load(sums + r * stride + upper);
+        }
+        const char *record = w;
+        const int8_t *codes = x->codes + row * codes_stride + k;
+        const mr_x_block *blocks = x->blocks + row * blocks_stride + k / MR_BLOCK;
+        for (int64_t at = 0; at < count; at += mr_record_k(format)) {
+            const uint16_t *header = (const uint16_t *)record;
+            const char *part = record + mr_header_bytes(format);
+            for (int p = 0; p < parts; p++) {
+                const uint8_t *fine = (const uint8_t *)part;
+                const char *planes = part + mr_part_header_bytes(format);
+                if (pass == 0) {
+                    mr_fetch_ahead(ahead);
+                }
+#pragma GCC unroll 2
+                for (int half = 0; half < halves; half++) {
+                    vf scale_low = v_load_f16(header + lower);
+                    vf scale_high = v_load_f16(header + upper);
+                    if (format == MR_FORMAT_Q6_K) {
+                        scale_low = v_mul(scale_low, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + lower)));
+                        scale_high = v_mul(scale_high, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + upper)));
+                    } else if (parts > 1) {
+                        scale_low = v_mul(scale_low, i_to_f(i_load_u8(fine + lower)));
+                        scale_high = v_mul(scale_high, i_to_f(i_load_u8(fine + upper)));
+                    }
+                    vi dots_low[QUANT_ROWS];
+                    vi dots_high[QUANT_ROWS];
+#pragma GCC unroll 6
+                    for (int r = 0; r < rows; r++) {
+                        const mr_x_block *b = blocks + r * blocks_stride;
+                        dots_low[r] = dots_high[r] = start(format, halves == 1 ? b->neg_sum : half == 0 ? b->neg_low : b->neg_high);
+                    }
+#pragma GCC unroll 8
+                    for (int i = 0; i < groups; i++) {
+                        const int g = half * groups + i;
+                        vi a = load_codes(planes, format, g, lower);
+                        vi b = load_codes(planes, format, g, upper);
+#pragma GCC unroll 6
+                        for (int r = 0; r < rows; r++) {
+                            vi four = load_x(codes + r * codes_stride + g * 4);
+                            dots_low[r] = format == MR_FORMAT_Q8_0 ? i_dot8(dots_low[r], a, four) : i_dot(dots_low[r], a, four);
+                            dots_high[r] = format == MR_FORMAT_Q8_0 ? i_dot8(dots_high[r], b, four) : i_dot(dots_high[r], b, four);
+                        }
+                    }
+#pragma GCC unroll 6
+                    for (int r = 0; r < rows; r++) {
+                        vf scale = v_set(blocks[r * blocks_stride].scale);
+                        low[r] = v_fma(v_mul(i_to_f(dots_low[r]), scale_low), scale, low[r]);
+                        high[r] = v_fma(v_mul(i_to_f(dots_high[r]), scale_high), scale, high[r]);
+                    }
+                }
+                if (mr_has_minimum(format)) {
+                    vf minimum_low = v_load_f16(header + MR_TILE_COLS + lower);
+                    vf minimum_high = v_load_f16(header + MR_TILE_COLS + upper);
+                    if (parts > 1) {
+                        minimum_low = v_mul(minimum_low, i_to_f(i_load_u8(fine + MR_TILE_COLS + lower)));
+                        minimum_high = v_mul(minimum_high, i_to_f(i_load_u8(fine + MR_TILE_COLS + upper)));
+                    }
+#pragma GCC unroll 6
+                    for (int r = 0; r < rows; r++) {
+                        vf sum = v_set(blocks[r * blocks_stride].scaled_neg_sum);
+                        low[r] = v_fma(minimum_low, sum, low[r]);
+                        high[r] = v_fma(minimum_high, sum, high[r]);
+                    }
+                }
+                part = planes + mr_part_bytes(format);
+                codes += MR_BLOCK;
+                blocks++;
+            }
+            record = part;
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            v_store(sums + r * stride + lower, low[r]);
+            v_store(sums + r * stride + upper, high[r]);
+        }
+    }
+}
+
+#define MICRO(ROWS, FORMAT)                                                                                                             \
+    static void micro_##ROWS##_##FORMAT(const mr_x *x, int64_t row, int64_t k, const char *w, int64_t count, bool fresh, float *sums,  \
+                                        int64_t stride, mr_ahead *ahead) {                                                             \
+        micro(ROWS, MR_FORMAT_##FORMAT, x, row, k, w, count, fresh, sums, stride, ahead);                                              \
+    }
+#define MICRO_FORMATS(ROWS) \
+    MICRO(ROWS, Q8_0) MICRO(ROWS, Q4_0) MICRO(ROWS, Q4_1) MICRO(ROWS, Q5_0) MICRO(ROWS, Q4_K) MICRO(ROWS, Q5_K) MICRO(ROWS, Q6_K)
+#define ENTRIES(ROWS)                                                                                                              \
+    {micro_##ROWS##_Q8_0, micro_##ROWS##_Q4_0, micro_##ROWS##_Q4_1, micro_##ROWS##_Q5_0, micro_##ROWS##_Q4_K, micro_##ROWS##_Q5_K, \
+     micro_##ROWS##_Q6_K}
+
+MICRO_FORMATS(1) MICRO_FORMATS(2) MICRO_FORMATS(3)
+#if QUANT_ROWS == 6
+MICRO_FORMATS(4) MICRO_FORMATS(5) MICRO_FORMATS(6)
+#endif
+
+static const mr_micro_kernel kernels[QUANT_ROWS][7] = {
+    ENTRIES(1), ENTRIES(2), ENTRIES(3),
+#if QUANT_ROWS == 6
+    ENTRIES(4), ENTRIES(5), ENTRIES(6),
+#endif
+};
+
+const int32_t MR_DOT_NAME(mr_quant_rows) = QUANT_ROWS;
+
+mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows) { return kernels[rows - 1][format - MR_FORMAT_Q8_0]; }
+
+/* One block of 32 activations. A value that is not finite makes the scale NaN, and with it every output that depends on it. */
+static void quantise_block(const float *x, int8_t *codes, mr_x_block *block) {
+    vf largest = v_zero();
+    vf poison = v_zero();
+    vf zero = v_zero();
+    for (int i = 0; i < MR_BLOCK; i += VW) {
+        vf v = v_load(x + i);
+        largest = v_max(largest, v_max(v, v_sub(zero, v)));
+        poison = v_fma(v, zero, poison);
+    }
+    float most = v_hmax(largest);
+    float scale = most / 127.0f + v_sum(poison);
+    vf inverse = v_set(127.0f / most);
+    if (!(most >= LEAST) || scale != scale) {
+        memset(codes, 0, MR_BLOCK);
+        float kept = scale != scale ? scale : 0.0f;
+        *block = (mr_x_block){kept, kept, 0, 0, 0};
+        return;
+    }
+    float sums[2];
+    for (int half = 0; half < 2; half++) {
+        vf sum = v_zero();
+        for (int i = half * 16; i < half * 16 + 16; i += VW) {
+            vf rounded = v_round(v_mul(v_load(x + i), inverse));
+            i_store_s8(codes + i, rounded);
+            sum = v_add(sum, rounded); /* small integers: exact */
+        }
+        sums[half] = v_sum(sum);
+    }
+    int32_t neg_low = -(int32_t)sums[0];
+    int32_t neg_high = -(int32_t)sums[1];
+    *block = (mr_x_block){scale, scale * (float)(neg_low + neg_high), neg_low + neg_high, neg_low, neg_high};
+}
+
+void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks) {
+    for (int64_t k = 0; k < count; k += MR_BLOCK) {
+        quantise_block(x + k, codes + k, blocks + k / MR_BLOCK);
+    }
+}

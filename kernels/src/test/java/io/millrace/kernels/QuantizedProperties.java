@@ -1,0 +1,226 @@
+package io.millrace.kernels;
+
+import static io.millrace.kernels.TestValues.ROWS;
+import static io.millrace.kernels.TestValues.assertNear;
+import static io.millrace.kernels.TestValues.assertPoisonedFrom;
+import static io.millrace.kernels.TestValues.assertSameBits;
+import static io.millrace.kernels.TestValues.poison;
+import static io.millrace.kernels.TestValues.read;
+import static io.millrace.kernels.TestValues.spiky;
+import static io.millrace.kernels.TestValues.tokens;
+import static io.millrace.kernels.TestValues.write;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Properties of weights in quantised formats, alone and mixed with others. */
+public interface QuantizedProperties extends BackendUnderTest {
+    BatchLimits QUANT_LIMITS = new BatchLimits(300, 4, 4, 300, 4);
+    /** Rounding of float sums and scales, relative to the sum of |activation| * (largest |weight| of its block). */
+    double FLOAT_TOLERANCE = 1e-5;
+
+    @ParameterizedTest
+    @EnumSource(QuantFormat.class)
+    default void quantisedLinearIsRowsTimesTransposedWeight(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(21);
+        int block = format.blockElements();
+        for (int outputs : new int[] {1, 31, 32, 65, 130}) {
+            checkLinear(random, block * (1 + random.nextInt(3)), outputs % 2 == 0, ROWS, QuantizedMatrix.random(random, format, outputs));
+        }
+        for (int blocks : new int[] {2, 768 / block, 1056 / block}) {
+            checkLinear(random, block * blocks, blocks % 2 == 0, ROWS, QuantizedMatrix.random(random, format, 1 + random.nextInt(70)));
+        }
+        // More rows than pass over the weights together.
+        checkLinear(random, 2 * block, false, new int[] {241}, QuantizedMatrix.random(random, format, 33));
+    }
+
+    /** q and k in one format, v in another, as files have them; a seam inside a tile and a piece narrower than one. */
+    @Test
+    default void linearTakesPartsOfDifferentFormats() {
+        SplittableRandom random = new SplittableRandom(22);
+        checkLinear(random, 768, true, ROWS, QuantizedMatrix.random(random, QuantFormat.Q4_K, 70), QuantizedMatrix.random(random, QuantFormat.Q4_K, 5),
+                QuantizedMatrix.random(random, QuantFormat.Q6_K, 33));
+        checkLinear(random, 256, true, ROWS, QuantizedMatrix.random(random, QuantFormat.Q8_0, 3), QuantizedMatrix.random(random, DType.F32, 40),
+                QuantizedMatrix.random(random, QuantFormat.Q5_K, 64), QuantizedMatrix.random(random, DType.F16, 1),
+                QuantizedMatrix.random(random, QuantFormat.Q4_1, 31), QuantizedMatrix.random(random, QuantFormat.Q8_0, 32));
+    }
+
+    private void checkLinear(SplittableRandom random, int inputs, boolean withBias, int[] rowCounts, QuantizedMatrix.Maker... makers) {
+        QuantizedMatrix w = QuantizedMatrix.of(inputs, makers);
+        int outputs = w.rows();
+        float[] b = withBias ? spiky(random, outputs) : null;
+        try (Backend backend = create(QUANT_LIMITS, 2)) {
+            Weight weight = w.takenOver(backend);
+            Tensor x = backend.activations("x", Extent.TOKENS, inputs);
+            Tensor out = backend.activations("out", Extent.TOKENS, outputs);
+            Tensor bias = withBias ? backend.constant("b", 1, outputs, b) : null;
+            Program program = backend.record(ops -> ops.linear(x, weight, bias, out));
+            for (int rows : rowCounts) {
+                float[] input = spiky(random, (long) rows * inputs);
+                Arrays.fill(input, 0, inputs > 32 ? 32 : 0, 0f); // a block without a scale
+                float[] rounded = roundedToBytes(input);
+                poison(x);
+                write(x, input);
+                poison(out);
+                tokens(backend.batch(), rows);
+                backend.run(program);
+                float[] actual = read(out, rows);
+                double[] expected = new double[rows * outputs];
+                double[] ofRounded = new double[rows * outputs];
+                double[] tolerance = new double[rows * outputs];
+                double[] floatTolerance = new double[rows * outputs];
+                for (int i = 0; i < expected.length; i++) {
+                    int t = i / outputs;
+                    int n = i % outputs;
+                    boolean rounds = roundsActivations() && w.formatOf(n) instanceof QuantFormat;
+                    expected[i] = withBias ? b[n] : 0;
+                    ofRounded[i] = expected[i];
+                    double size = Math.abs(expected[i]);
+                    double rounding = 0;
+                    for (int k = 0; k < inputs; k++) {
+                        float value = input[t * inputs + k];
+                        expected[i] += (double) value * w.at(n, k);
+                        ofRounded[i] += (double) (rounds ? rounded[t * inputs + k] : value) * w.at(n, k);
+                        size += Math.abs(value) * w.largestNear(n, k);
+                        // A byte holds a value to within half a step of 1/127 of the largest of its 32.
+                        rounding += rounds ? largest(input, t * inputs + k / 32 * 32) / 254 * Math.abs(w.at(n, k)) : 0;
+                    }
+                    floatTolerance[i] = FLOAT_TOLERANCE * size + 1e-12;
+                    tolerance[i] = rounding * 1.0001 + floatTolerance[i];
+                }
+                String what = "linear " + weight.formats() + " of " + rows + " x " + inputs + " -> " + outputs;
+                assertNear(what, actual, expected, tolerance);
+                assertNear(what + " on rounded activations", actual, ofRounded, floatTolerance);
+                assertPoisonedFrom(out, rows);
+            }
+        }
+    }
+
+    private static float largest(float[] values, int from) {
+        float most = 0;
+        for (int i = from; i < from + 32; i++) {
+            most = Math.max(most, Math.abs(values[i]));
+        }
+        return most;
+    }
+
+    /** Every 32 values in steps of 1/127 of the largest, to nearest even. */
+    private static float[] roundedToBytes(float[] values) {
+        float[] out = new float[values.length];
+        for (int i = 0; i < values.length; i++) {
+            float most = largest(values, i / 32 * 32);
+            out[i] = most == 0 ? 0 : (float) Math.rint(values[i] * (127f / most)) * (most / 127f);
+        }
+        return out;
+    }
+
+    @ParameterizedTest
+    @EnumSource(QuantFormat.class)
+    default void quantisedLinearOfARowIsTheSameBitsInAnyCompanyAndWithAnyThreads(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(23);
+        QuantizedMatrix w = QuantizedMatrix.of(768, QuantizedMatrix.random(random, format, 70), QuantizedMatrix.random(random, QuantFormat.Q6_K, 40),
+                QuantizedMatrix.random(random, DType.BF16, 9));
+        int outputs = w.rows();
+        int most = 244;
+        float[] input = spiky(random, (long) most * 768);
+        float[] alone = null;
+        for (int threads : new int[] {1, 3}) {
+            try (Backend backend = create(QUANT_LIMITS, threads)) {
+                Weight weight = w.takenOver(backend);
+                Tensor x = backend.activations("x", Extent.TOKENS, 768);
+                Tensor out = backend.activations("out", Extent.TOKENS, outputs);
+                Program program = backend.record(ops -> ops.linear(x, weight, null, out));
+                if (alone == null) {
+                    alone = new float[most * outputs];
+                    for (int t = 0; t < most; t++) {
+                        write(x, Arrays.copyOfRange(input, t * 768, (t + 1) * 768));
+                        tokens(backend.batch(), 1);
+                        backend.run(program);
+                        System.arraycopy(read(out, 1), 0, alone, t * outputs, outputs);
+                    }
+                }
+                for (int rows : new int[] {2, 5, 7, 13, 33, most}) {
+                    write(x, input);
+                    poison(out);
+                    tokens(backend.batch(), rows);
+                    backend.run(program);
+                    assertSameBits(format + ", " + rows + " rows, " + threads + " threads", read(out, rows), Arrays.copyOf(alone, rows * outputs));
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(QuantFormat.class)
+    default void embedDecodesQuantisedTables(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(24);
+        QuantizedMatrix table = QuantizedMatrix.of(768, QuantizedMatrix.random(random, format, 45), QuantizedMatrix.random(random, DType.F16, 7),
+                QuantizedMatrix.random(random, QuantFormat.Q8_0, 33));
+        float scale = 1.7f;
+        try (Backend backend = create(QUANT_LIMITS, 2)) {
+            Weight weight = table.takenOver(backend);
+            Tensor out = backend.activations("out", Extent.TOKENS, 768);
+            Program program = backend.record(ops -> ops.embed(weight, scale, out));
+            int[] ids = IntStream.range(0, table.rows()).map(i -> (i * 37 + 84) % 85).toArray();
+            backend.batch().clear();
+            backend.batch().addSequence(ids, 0, ids.length, new int[] {0}, 1);
+            poison(out);
+            backend.run(program);
+            double[] expected = new double[ids.length * 768];
+            double[] tolerance = new double[expected.length];
+            for (int i = 0; i < expected.length; i++) {
+                expected[i] = (double) table.at(ids[i / 768], i % 768) * scale;
+                tolerance[i] = 1.2e-7 * Math.abs(expected[i]) + 1e-38; // the values are exact, the product is rounded once
+            }
+            assertNear("embed from " + format, read(out, ids.length), expected, tolerance);
+            assertPoisonedFrom(out, ids.length);
+        }
+    }
+
+    /** A broken row says so, and breaks no other. */
+    @ParameterizedTest
+    @EnumSource(QuantFormat.class)
+    default void activationsThatAreNotFiniteSpoilTheirOwnRowAlone(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(25);
+        QuantizedMatrix w = QuantizedMatrix.of(512, QuantizedMatrix.random(random, format, 40));
+        try (Backend backend = create(QUANT_LIMITS, 2)) {
+            Weight weight = w.takenOver(backend);
+            Tensor x = backend.activations("x", Extent.TOKENS, 512);
+            Tensor out = backend.activations("out", Extent.TOKENS, 40);
+            Program program = backend.record(ops -> ops.linear(x, weight, null, out));
+            float[] input = spiky(random, 8 * 512);
+            for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY}) {
+                input[3 * 512 + 300] = bad;
+                write(x, input);
+                tokens(backend.batch(), 8);
+                backend.run(program);
+                float[] actual = read(out, 8);
+                for (int i = 0; i < actual.length; i++) {
+                    if (i / 40 != 3) {
+                        assertThat(actual[i]).as("row %d beside a row with %s", i / 40, bad).isFinite();
+                    } else if (w.at(i % 40, 300) != 0) {
+                        assertThat(Float.isFinite(actual[i])).as("row with %s", bad).isFalse();
+                    }
+                }
+            }
+        }
+    }
+
+    /** Weights quantised at load run like those from a file. */
+    @ParameterizedTest
+    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K"})
+    default void weightsQuantisedAtLoadAreTakenOver(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(26);
+        try (Arena arena = Arena.ofShared()) {
+            WeightPart plain = QuantizedMatrix.of(512, QuantizedMatrix.random(random, DType.BF16, 50)).parts(arena)[0];
+            WeightPart part = Quantizer.quantize(plain, format, arena);
+            checkLinear(random, 512, false, new int[] {1, 7, 40}, (cols, into) -> part);
+        }
+    }
+}
