@@ -72,25 +72,30 @@ typedef struct mr_pack_args {
     int32_t format;
 } mr_pack_args;
 
-/* 32 activations rounded to bytes: x = scale * code. The sums of the codes, negative, over all, the first and the last 16. */
+/*
+ * 32 activations rounded to bytes: x = scale * code, in one cache line with what every format takes from their sum: integer sums start from
+ * -offset * sum(codes). low and high: of the first and the last 16.
+ */
 typedef struct mr_x_block {
+    int8_t codes[32];
     float scale;
-    float scaled_neg_sum;
-    int32_t neg_sum;
-    int32_t neg_low;
-    int32_t neg_high;
+    float scaled_neg_sum; /* -scale * sum */
+    int32_t neg8;
+    int32_t neg16;
+    int32_t neg128;
+    int32_t neg32_low;
+    int32_t neg32_high;
+    int32_t reserved;
 } mr_x_block;
 
 /* The activations [rows, cols] of a linear in the forms that its weights need; strides in elements. */
 typedef struct mr_x {
     const float *data;         /* in place */
     float *panels;             /* F32 rows interleaved, for many rows; NULL: read in place */
-    int8_t *codes;
-    mr_x_block *blocks;
+    mr_x_block *blocks;        /* [row / block_rows][k / 32][block_rows]: a kernel walks over them with one pointer */
+    int64_t block_rows;        /* rows that a quantised kernel takes together in this step */
     uint16_t *halves;          /* BF16 */
     int64_t cols;
-    int64_t codes_stride;
-    int64_t blocks_stride;
     int64_t halves_stride;
 } mr_x;
 
@@ -133,7 +138,7 @@ struct mr_kernels {
     /* Parts of `linear` that have variants of their own. */
     const int32_t *quant_rows; /* the most rows of a quantised kernel */
     mr_micro_kernel (*quant_micro)(int32_t format, int64_t rows);
-    void (*quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks);
+    void (*quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride); /* every stride-th block */
     const int32_t *bf16_rows; /* this and the next two: NULL if the set has no BF16 products */
     mr_micro_kernel (*bf16_micro)(int64_t rows);
     void (*bf16_x)(const float *x, int64_t count, uint16_t *halves);

@@ -21,7 +21,7 @@ int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);
 /* Variants by dot product. */
 extern const int32_t MR_DOT_NAME(mr_quant_rows);
 mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows);
-void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks);
+void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride);
 
 /* For AVX512_BF16 alone. */
 extern const int32_t mr_bf16_rows;

@@ -19,9 +19,10 @@
 #define LINEAR_ROWS 6 /* 12 of 16 */
 #endif
 #define K_BLOCK 256
-#define DOT_K_BLOCK 512 /* of the kernels in quant.c and dot_bf16.c: 16 to 32 KB of a tile */
-/* Rows that pass over a group of tiles together: their part of a K block stays in L2. A multiple of all numbers of rows per call. */
-#define ROW_CHUNK 240
+/* Of the kernels in quant.c and dot_bf16.c. Few rows: 16 to 32 KB of a tile, in L1 for all of them. Many rows: the rows of a call are in L1
+ * and the tiles in L2; sums are seldom put down in `out`, whose rows often lie a power of two apart and share few sets of the caches. */
+#define SKINNY_K_BLOCK 512
+#define DOT_K_BLOCK 2048
 /* Up to this many rows the weights stream from memory, tile by tile. */
 #define SKINNY_ROWS 32
 /* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
@@ -117,9 +118,7 @@ static x_form form_of(int32_t format) {
 }
 
 /* A row is a cache line longer than it must be, so that rows do not lie a power of two apart and share a set of L1. */
-static int64_t padded(int64_t cols, int64_t element_bytes) {
-    return (mr_round_up(cols * element_bytes, MR_CACHE_LINE) + MR_CACHE_LINE) / element_bytes;
-}
+static int64_t padded_halves(int64_t cols) { return (mr_round_up(cols * 2, MR_CACHE_LINE) + MR_CACHE_LINE) / 2; }
 
 /* Lays out the forms in the team's shared memory from `base` (which may be NULL to learn the size) and returns the bytes they take. */
 static int64_t lay_out(const mr_linear_args *a, char *base, mr_x *x, int *forms) {
@@ -136,15 +135,11 @@ static int64_t lay_out(const mr_linear_args *a, char *base, mr_x *x, int *forms)
         bytes += mr_round_up(capacity * cols * (int64_t)sizeof(float), MR_CACHE_LINE);
     }
     if (*forms & X_CODES) {
-        x->codes_stride = padded(cols, 1);
-        x->codes = (int8_t *)(base + bytes);
-        bytes += capacity * x->codes_stride;
-        x->blocks_stride = cols / MR_BLOCK;
         x->blocks = (mr_x_block *)(base + bytes);
-        bytes += mr_round_up(capacity * x->blocks_stride * (int64_t)sizeof(mr_x_block), MR_CACHE_LINE);
+        bytes += capacity * (cols / MR_BLOCK) * (int64_t)sizeof(mr_x_block);
     }
     if (*forms & X_HALVES) {
-        x->halves_stride = padded(cols + 1, 2);
+        x->halves_stride = padded_halves(cols + 1);
         x->halves = (uint16_t *)(base + bytes);
         bytes += capacity * x->halves_stride * 2;
     }
@@ -187,7 +182,9 @@ static void round_rows(mr_thread *thread, const mr_x *x, int64_t rows, x_form fo
         int64_t count = mr_min(COLUMNS, x->cols - k);
         const float *source = x->data + row * x->cols + k;
         if (form == X_CODES) {
-            thread->kernels->quant_x(source, count, x->codes + row * x->codes_stride + k, x->blocks + row * x->blocks_stride + k / MR_BLOCK);
+            int64_t together = x->block_rows;
+            int64_t first = (row / together * (x->cols / MR_BLOCK) + k / MR_BLOCK) * together + row % together;
+            thread->kernels->quant_x(source, count, x->blocks + first, together);
         } else {
             thread->kernels->bf16_x(source, count, x->halves + row * x->halves_stride + k);
         }
@@ -220,12 +217,17 @@ typedef struct job {
     int64_t k_block;
 } job;
 
+/* Rows per call: `most`, or fewer where that makes the calls alike. Eight rows in calls of six and two would leave the last one idle. */
+static int64_t even_rows(int64_t rows, int64_t most) {
+    return rows > SKINNY_ROWS ? most : mr_ceil_div(mr_max(1, rows), mr_ceil_div(mr_max(1, rows), most));
+}
+
 static job job_of(const mr_thread *thread, const mr_linear_args *a, const mr_x *x, const mr_weight *w, int64_t column, int64_t rows) {
     const mr_kernels *kernels = thread->kernels;
     x_form form = form_of(w->format);
-    int64_t rows_per_call = form == X_CODES ? *kernels->quant_rows : form == X_HALVES ? *kernels->bf16_rows : LINEAR_ROWS;
+    int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? even_rows(rows, *kernels->bf16_rows) : LINEAR_ROWS;
     /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
-    int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
+    int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : rows <= SKINNY_ROWS ? SKINNY_K_BLOCK : DOT_K_BLOCK;
     return (job){w, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
                  k_block};
 }
@@ -275,14 +277,18 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
 /* Tiles [first, last) of one weight for all rows. */
 static void run_tiles(const job *j, int64_t first, int64_t last) {
     int64_t k_count = j->weight->in_features;
-    int64_t span = j->rows <= SKINNY_ROWS ? 1 : last - first;
-    for (int64_t row0 = 0; row0 < j->rows; row0 += ROW_CHUNK) {
-        int64_t row1 = mr_min(row0 + ROW_CHUNK, j->rows);
-        for (int64_t begin = first; begin < last; begin += span) {
+    if (j->rows <= SKINNY_ROWS) {
+        for (int64_t tile = first; tile < last; tile++) {
             for (int64_t k0 = 0; k0 < k_count; k0 += j->k_block) {
-                for (int64_t tile = begin; tile < mr_min(begin + span, last); tile++) {
-                    run_tile(j, tile, row0, row1, k0, mr_min(k0 + j->k_block, k_count));
-                }
+                run_tile(j, tile, 0, j->rows, k0, mr_min(k0 + j->k_block, k_count));
+            }
+        }
+        return;
+    }
+    for (int64_t k0 = 0; k0 < k_count; k0 += j->k_block) {
+        for (int64_t row = 0; row < j->rows; row += j->rows_per_call) {
+            for (int64_t tile = first; tile < last; tile++) {
+                run_tile(j, tile, row, mr_min(row + j->rows_per_call, j->rows), k0, mr_min(k0 + j->k_block, k_count));
             }
         }
     }
@@ -296,6 +302,7 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
     if (rows <= UNPACKED_ROWS) {
         x.panels = NULL;
     }
+    x.block_rows = even_rows(rows, *thread->kernels->quant_rows);
     if (x.panels != NULL && (forms & X_F32)) {
         pack_panels(thread, &x, rows);
         mr_barrier(thread);

@@ -47,11 +47,14 @@ static inline __attribute__((always_inline)) vi load_x(const int8_t *x) {
 }
 
 /* What integer sums start from: the offset of the codes times the sum of the activations, negative. */
-static inline __attribute__((always_inline)) vi start(const int format, int32_t neg_sum) {
-    if (mr_has_minimum(format) || (format == MR_FORMAT_Q8_0 && BYTE_OFFSET == 0)) {
-        return i_zero();
+static inline __attribute__((always_inline)) vi start(const int format, const mr_x_block *x, const int half) {
+    switch (format) {
+        case MR_FORMAT_Q8_0: return BYTE_OFFSET == 0 ? i_zero() : i_set(x->neg128);
+        case MR_FORMAT_Q4_0: return i_set(x->neg8);
+        case MR_FORMAT_Q5_0: return i_set(x->neg16);
+        case MR_FORMAT_Q6_K: return i_set(half == 0 ? x->neg32_low : x->neg32_high);
+        default: return i_zero();
     }
-    return i_left(i_set(neg_sum), mr_offset_bits(format));
 }
 
 /* As in linear.c; rows and format are constants after inlining. k and count are multiples of the format's block. */
@@ -61,8 +64,6 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
     const int parts = (int)mr_record_k(format) / MR_BLOCK;
     const int halves = format == MR_FORMAT_Q6_K ? 2 : 1; /* scales per part */
     const int groups = 8 / halves;
-    const int64_t codes_stride = x->codes_stride;
-    const int64_t blocks_stride = x->blocks_stride;
     for (int pass = 0; pass < PASSES; pass++) {
         const int lower = pass * VW;
         const int upper = HALF_TILE + pass * VW;
@@ -74,11 +75,13 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
             high[r] = fresh ? v_zero() : v_load(sums + r * stride + upper);
         }
         const char *record = w;
-        const int8_t *codes = x->codes + row * codes_stride + k;
-        const mr_x_block *blocks = x->blocks + row * blocks_stride + k / MR_BLOCK;
+        const int64_t stride_rows = x->block_rows;
+        const mr_x_block *blocks = x->blocks + row * (x->cols / MR_BLOCK) + k / MR_BLOCK * x->block_rows;
         for (int64_t at = 0; at < count; at += mr_record_k(format)) {
             const uint16_t *header = (const uint16_t *)record;
             const char *part = record + mr_header_bytes(format);
+            vf d_low = v_load_f16(header + lower);
+            vf d_high = v_load_f16(header + upper);
             for (int p = 0; p < parts; p++) {
                 const uint8_t *fine = (const uint8_t *)part;
                 const char *planes = part + mr_part_header_bytes(format);
@@ -87,8 +90,9 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                 }
 #pragma GCC unroll 2
                 for (int half = 0; half < halves; half++) {
-                    vf scale_low = v_load_f16(header + lower);
-                    vf scale_high = v_load_f16(header + upper);
+                    /* Few rows leave registers for the scales of the super block, many do not. */
+                    vf scale_low = rows <= 3 ? d_low : v_load_f16(header + lower);
+                    vf scale_high = rows <= 3 ? d_high : v_load_f16(header + upper);
                     if (format == MR_FORMAT_Q6_K) {
                         scale_low = v_mul(scale_low, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + lower)));
                         scale_high = v_mul(scale_high, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + upper)));
@@ -100,8 +104,7 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                     vi dots_high[QUANT_ROWS];
 #pragma GCC unroll 6
                     for (int r = 0; r < rows; r++) {
-                        const mr_x_block *b = blocks + r * blocks_stride;
-                        dots_low[r] = dots_high[r] = start(format, halves == 1 ? b->neg_sum : half == 0 ? b->neg_low : b->neg_high);
+                        dots_low[r] = dots_high[r] = start(format, blocks + r, half);
                     }
 #pragma GCC unroll 8
                     for (int i = 0; i < groups; i++) {
@@ -110,14 +113,14 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                         vi b = load_codes(planes, format, g, upper);
 #pragma GCC unroll 6
                         for (int r = 0; r < rows; r++) {
-                            vi four = load_x(codes + r * codes_stride + g * 4);
+                            vi four = load_x(blocks[r].codes + g * 4);
                             dots_low[r] = format == MR_FORMAT_Q8_0 ? i_dot8(dots_low[r], a, four) : i_dot(dots_low[r], a, four);
                             dots_high[r] = format == MR_FORMAT_Q8_0 ? i_dot8(dots_high[r], b, four) : i_dot(dots_high[r], b, four);
                         }
                     }
 #pragma GCC unroll 6
                     for (int r = 0; r < rows; r++) {
-                        vf scale = v_set(blocks[r * blocks_stride].scale);
+                        vf scale = v_set(blocks[r].scale);
                         low[r] = v_fma(v_mul(i_to_f(dots_low[r]), scale_low), scale, low[r]);
                         high[r] = v_fma(v_mul(i_to_f(dots_high[r]), scale_high), scale, high[r]);
                     }
@@ -131,14 +134,13 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                     }
 #pragma GCC unroll 6
                     for (int r = 0; r < rows; r++) {
-                        vf sum = v_set(blocks[r * blocks_stride].scaled_neg_sum);
+                        vf sum = v_set(blocks[r].scaled_neg_sum);
                         low[r] = v_fma(minimum_low, sum, low[r]);
                         high[r] = v_fma(minimum_high, sum, high[r]);
                     }
                 }
                 part = planes + mr_part_bytes(format);
-                codes += MR_BLOCK;
-                blocks++;
+                blocks += stride_rows;
             }
             record = part;
         }
@@ -178,7 +180,7 @@ const int32_t MR_DOT_NAME(mr_quant_rows) = QUANT_ROWS;
 mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows) { return kernels[rows - 1][format - MR_FORMAT_Q8_0]; }
 
 /* One block of 32 activations. A value that is not finite makes the scale NaN, and with it every output that depends on it. */
-static void quantise_block(const float *x, int8_t *codes, mr_x_block *block) {
+static void quantise_block(const float *x, mr_x_block *block) {
     vf largest = v_zero();
     vf poison = v_zero();
     vf zero = v_zero();
@@ -191,9 +193,8 @@ static void quantise_block(const float *x, int8_t *codes, mr_x_block *block) {
     float scale = most / 127.0f + v_sum(poison);
     vf inverse = v_set(127.0f / most);
     if (!(most >= LEAST) || scale != scale) {
-        memset(codes, 0, MR_BLOCK);
-        float kept = scale != scale ? scale : 0.0f;
-        *block = (mr_x_block){kept, kept, 0, 0, 0};
+        memset(block, 0, sizeof *block);
+        block->scale = block->scaled_neg_sum = scale != scale ? scale : 0.0f;
         return;
     }
     float sums[2];
@@ -201,18 +202,26 @@ static void quantise_block(const float *x, int8_t *codes, mr_x_block *block) {
         vf sum = v_zero();
         for (int i = half * 16; i < half * 16 + 16; i += VW) {
             vf rounded = v_round(v_mul(v_load(x + i), inverse));
-            i_store_s8(codes + i, rounded);
+            i_store_s8(block->codes + i, rounded);
             sum = v_add(sum, rounded); /* small integers: exact */
         }
         sums[half] = v_sum(sum);
     }
     int32_t neg_low = -(int32_t)sums[0];
     int32_t neg_high = -(int32_t)sums[1];
-    *block = (mr_x_block){scale, scale * (float)(neg_low + neg_high), neg_low + neg_high, neg_low, neg_high};
+    int32_t neg = neg_low + neg_high;
+    block->scale = scale;
+    block->scaled_neg_sum = scale * (float)neg;
+    block->neg8 = 8 * neg;
+    block->neg16 = 16 * neg;
+    block->neg128 = 128 * neg;
+    block->neg32_low = 32 * neg_low;
+    block->neg32_high = 32 * neg_high;
+    block->reserved = 0;
 }
 
-void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, int8_t *codes, mr_x_block *blocks) {
+void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride) {
     for (int64_t k = 0; k < count; k += MR_BLOCK) {
-        quantise_block(x + k, codes + k, blocks + k / MR_BLOCK);
+        quantise_block(x + k, blocks + k / MR_BLOCK * stride);
     }
 }
