@@ -69,6 +69,32 @@ class Stories260kTest {
         }
     }
 
+    /** Property: quantised files are read, and the author's text stays about as likely under them as under float32, on both backends. */
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("backends")
+    void quantisedGgufFiles(String backend) {
+        double exact = meanLogprob(TestData.require(MODEL), backend);
+        assertThat(meanLogprob(TestData.require("models/stories260K/gguf/stories260K-Q8_0.gguf"), backend)).isEqualTo(exact, within(0.005));
+        assertThat(meanLogprob(TestData.require("models/stories260K/gguf/stories260K-Q4_0.gguf"), backend)).isEqualTo(exact, within(0.2));
+    }
+
+    private static double meanLogprob(Path path, String backend) {
+        JsonNode known = TestData.json(TestData.require("models/stories260K/expected/known_texts.json"));
+        try (LoadedModel model = ModelLoader.load(path, LIMITS.withBackend(backend))) {
+            int[] ids = model.tokenizer().encode(known.get("greedy_full_text").textValue(), true);
+            double[] sum = new double[2];
+            SamplingParams sampling = SamplingParams.builder().temperature(0).maxTokens(1).numPromptLogprobs(0).build();
+            new TextGenerator(model.engine()).generate(List.of(ids), sampling, (plan, result) -> {
+                for (int k = 0; k < result.numScoredRows(0); k++) {
+                    sum[0] += result.logprob(result.firstScoredRow(0) + k);
+                    sum[1]++;
+                }
+            });
+            assertThat(sum[1]).isEqualTo(ids.length - 1.0);
+            return sum[0] / sum[1];
+        }
+    }
+
     private static void checkCases(String weights, Path path, String backend) {
         List<JsonNode> cases = TestData.jsonLines(TestData.require("models/stories260K/expected/greedy.jsonl"));
         int checked = 0;

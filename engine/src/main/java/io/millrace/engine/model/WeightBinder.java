@@ -7,6 +7,7 @@ import io.millrace.kernels.Backend;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightFormat;
 import io.millrace.kernels.WeightPart;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -19,8 +20,7 @@ import java.util.TreeSet;
 /**
  * Moves tensors of a checkpoint into a backend, checking name, shape and type of each.
  *
- * <p>Errors: {@code MODEL-010} missing tensor, {@code MODEL-011} wrong shape, {@code MODEL-012} types that cannot be fused,
- * {@code ST-008} an element type that is not read.
+ * <p>Errors: {@code MODEL-010} missing tensor, {@code MODEL-011} wrong shape, {@code ST-008} an element type that is not read.
  */
 public final class WeightBinder {
     private final WeightSource source;
@@ -44,12 +44,7 @@ public final class WeightBinder {
         WeightPart[] sources = new WeightPart[parts.length];
         for (int i = 0; i < parts.length; i++) {
             StoredTensor tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
-            sources[i] = new WeightPart(tensor.name(), dtype(tensor), parts[i].rows(), parts[i].cols(), tensor.data());
-            if (sources[i].dtype() != sources[0].dtype()) {
-                throw new EngineException("MODEL-012", source.path() + ": " + sources[0].name() + " is " + sources[0].dtype() + " but "
-                        + tensor.name() + " is " + sources[i].dtype() + "; they run as one matrix and must have one type. Convert the checkpoint"
-                        + " to a single type");
-            }
+            sources[i] = new WeightPart(tensor.name(), format(tensor), parts[i].rows(), parts[i].cols(), tensor.data());
         }
         return backend.weight(name, sources);
     }
@@ -97,9 +92,21 @@ public final class WeightBinder {
         return tensor;
     }
 
-    private DType dtype(StoredTensor tensor) {
-        return tensor.dtype().orElseThrow(() -> new EngineException("ST-008", tensor.file() + ": tensor '"
-                + tensor.name() + "' is of type " + tensor.type() + "; weights are read as F32, F16 or BF16. Convert the checkpoint"));
+    private static WeightFormat format(StoredTensor tensor) {
+        return tensor.format().orElseThrow(() -> unreadable(tensor, ""));
+    }
+
+    /** Vectors are few and small: none is quantised in a sound file. */
+    private static DType dtype(StoredTensor tensor) {
+        if (format(tensor) instanceof DType dtype) {
+            return dtype;
+        }
+        throw unreadable(tensor, "vectors of ");
+    }
+
+    private static EngineException unreadable(StoredTensor tensor, String what) {
+        return new EngineException("ST-008", tensor.file() + ": tensor '" + tensor.name() + "' is of type " + tensor.type() + "; " + what
+                + "weights are read as F32, F16 or BF16. Convert the checkpoint");
     }
 
     private EngineException missing(String name, long[] shape) {

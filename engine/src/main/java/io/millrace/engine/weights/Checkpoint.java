@@ -79,7 +79,7 @@ public final class Checkpoint implements WeightSource {
 
     @Override
     public Optional<StoredTensor> tensor(String name) {
-        return find(name).map(info -> new StoredTensor(name, fileOf(name), info.type().name(), info.type().loadable(), info.shape(), data(info)));
+        return find(name).map(info -> new StoredTensor(name, fileOf(name), info.type().name(), info.type().loadable().map(dtype -> dtype), info.shape(), data(info)));
     }
 
     /** The tensor of this name; empty if the checkpoint has none. */

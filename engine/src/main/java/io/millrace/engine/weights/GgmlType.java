@@ -1,6 +1,8 @@
 package io.millrace.engine.weights;
 
 import io.millrace.kernels.DType;
+import io.millrace.kernels.QuantFormat;
+import io.millrace.kernels.WeightFormat;
 import java.util.Optional;
 
 /**
@@ -38,6 +40,21 @@ public enum GgmlType {
             case F32 -> Optional.of(DType.F32);
             case F16 -> Optional.of(DType.F16);
             case BF16 -> Optional.of(DType.BF16);
+            default -> Optional.empty();
+        };
+    }
+
+    /** How kernels take such a tensor as a weight; empty if they do not. */
+    public Optional<WeightFormat> format() {
+        return switch (this) {
+            case F32, F16, BF16 -> plain().map(dtype -> dtype);
+            case Q8_0 -> Optional.of(QuantFormat.Q8_0);
+            case Q4_0 -> Optional.of(QuantFormat.Q4_0);
+            case Q4_1 -> Optional.of(QuantFormat.Q4_1);
+            case Q5_0 -> Optional.of(QuantFormat.Q5_0);
+            case Q4_K -> Optional.of(QuantFormat.Q4_K);
+            case Q5_K -> Optional.of(QuantFormat.Q5_K);
+            case Q6_K -> Optional.of(QuantFormat.Q6_K);
             default -> Optional.empty();
         };
     }

@@ -78,15 +78,15 @@ public final class GgufWeights implements WeightSource {
         if (tensor == null) {
             return Optional.empty();
         }
-        if (tensor.type().plain().isEmpty()) {
+        if (tensor.type().format().isEmpty()) {
             throw new EngineException("GGUF-007", file.path() + ": tensor '" + tensor.name() + "' is of type " + tensor.type().name()
-                    + "; quantised GGUF files are not read yet. Use the F16 or BF16 file of the same model");
+                    + ", which is not read; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K, Q5_K and Q6_K. Use such a file of the same model");
         }
         MemorySegment data = file.data(tensor);
         if (pairedRows && tensor.name().matches("blk\\.\\d+\\.attn_[qk]\\.(weight|bias)")) {
             data = inHalves(tensor, data, tensor.name().contains("attn_q") ? numHeads : numKvHeads);
         }
-        return Optional.of(new StoredTensor(name, file.path(), tensor.type().name(), tensor.type().plain(), tensor.shape(), data));
+        return Optional.of(new StoredTensor(name, file.path(), tensor.type().name(), tensor.type().format(), tensor.shape(), data));
     }
 
     private MemorySegment inHalves(GgufTensor tensor, MemorySegment source, int heads) {

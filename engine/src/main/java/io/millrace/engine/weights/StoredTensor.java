@@ -1,6 +1,6 @@
 package io.millrace.engine.weights;
 
-import io.millrace.kernels.DType;
+import io.millrace.kernels.WeightFormat;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
@@ -10,11 +10,11 @@ import java.util.Optional;
  * A tensor as it lies in its file.
  *
  * @param type  the file's own name of the element type
- * @param dtype the type in which kernels take it; empty if they do not
+ * @param format how the kernels take it; empty if they do not
  * @param shape outermost dimension first
  * @param data  row-major, of any alignment; borrowed until the source is closed
  */
-public record StoredTensor(String name, Path file, String type, Optional<DType> dtype, List<Long> shape, MemorySegment data) {
+public record StoredTensor(String name, Path file, String type, Optional<WeightFormat> format, List<Long> shape, MemorySegment data) {
     public long numElements() {
         return shape.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
     }
