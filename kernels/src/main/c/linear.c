@@ -236,7 +236,7 @@ static mr_micro_kernel kernel_of(const job *j, int64_t count) {
     switch (j->form) {
         case X_CODES: return j->kernels->quant_micro(j->weight->format, count);
         case X_HALVES: return j->kernels->bf16_micro(count);
-        default: return (j->x->panels == NULL ? in_place : from_panel)[count - 1][j->weight->format];
+        default: return j->x->panels == NULL ? in_place[count - 1][j->weight->format] : from_panel[count - 1][j->weight->format];
     }
 }
 
