@@ -17,9 +17,4 @@ public record WeightPart(String name, WeightFormat format, long rows, long cols,
                     + format.byteSize(rows, cols) + " bytes, has " + data.byteSize());
         }
     }
-
-    /** The same as {@link #format()}. */
-    public WeightFormat dtype() {
-        return format;
-    }
 }
