@@ -9,8 +9,10 @@
  * {@link io.millrace.scheduler.RequestTimeline}.
  *
  * <p><b>Inside:</b> {@code EngineLoop} runs the one thread; {@code CommandQueue} is the way in; {@code Admission} refuses early;
- * {@code Scheduler} plans and settles; {@code BlockPool} counts KV blocks; {@code RequestState} and {@code RequestList} hold the
- * requests; {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read.
+ * {@code Scheduler} is three calls over its parts: {@code Planner} with its {@code StepBudget} builds a {@code PlannedStep},
+ * {@code Settler} takes outputs in, {@code Lifecycle} moves requests between {@code WaitingQueue}, running {@code RequestList} and end,
+ * {@code KvAllocator} gives blocks of the {@code BlockPool}; {@code RequestState} is one request;
+ * {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read.
  *
  * <p><b>Threading.</b> One engine thread owns all scheduler state. Others hand over through the lock-free {@code CommandQueue} and read
  * {@code Progress}; nothing here takes a lock. Sinks and listeners are called on the engine thread and must return at once.

@@ -1,0 +1,89 @@
+package io.millrace.scheduler;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.SamplingParams;
+import io.millrace.engine.Sequence;
+import io.millrace.engine.StepPlan;
+import io.millrace.engine.StepResult;
+
+/** Takes the outputs of a step in: hands out tokens and scores, ends requests. Owned by the engine thread; allocates nothing. */
+final class Settler {
+    private final Lifecycle requests;
+    private final RequestEvents events;
+    private final EngineLimits limits;
+
+    Settler(Lifecycle requests, EngineLimits limits) {
+        this.requests = requests;
+        this.events = requests.events;
+        this.limits = limits;
+    }
+
+    void settle(PlannedStep step, StepResult result, long now) {
+        for (int i = 0; i < step.plan.size(); i++) {
+            settleEntry(step.plan, result, i, step.take(i), now);
+        }
+    }
+
+    private void settleEntry(StepPlan plan, StepResult result, int i, RequestState request, long now) {
+        Sequence sequence = request.sequence;
+        boolean samples = plan.samples(i);
+        int first = plan.firstPosition(i);
+        sequence.setNumComputedTokens(first + plan.numTokens(i));
+        // Recomputed prompts have an output already and are not told again.
+        if (request.numRemaining() == 0 && request.numOutputTokens() == 0) {
+            events.prefilled(request);
+        }
+        if (request.abortRequested()) {
+            requests.finish(request, FinishReason.ABORT, -1, null);
+            return;
+        }
+        int numScored = plan.numLogitRows(i) - (samples ? 1 : 0);
+        if (numScored > 0) {
+            if (result.numScoredRows(i) != numScored) {
+                throw new IllegalStateException("SCH-005: the engine scored " + result.numScoredRows(i) + " prompt tokens of " + request
+                        + ", the plan asked for " + numScored);
+            }
+            request.numScoredTokens = first + 1 + numScored;
+            if (!events.promptScored(request, first + 1, numScored, result, result.firstScoredRow(i))) {
+                requests.finish(request, FinishReason.ABORT, -1, null);
+                return;
+            }
+        }
+        if (samples) {
+            takeToken(request, result.token(i), result, result.sampledRow(i), now);
+        } else if (request.numRemaining() == 0) {
+            requests.finish(request, FinishReason.LENGTH, -1, null);
+        }
+    }
+
+    private void takeToken(RequestState request, int tokenId, StepResult result, int row, long now) {
+        if (tokenId < 0) {
+            throw new IllegalStateException("SCH-006: the engine sampled no token for " + request + ", the plan asked for one");
+        }
+        request.sequence.append(tokenId);
+        if (!events.token(request, tokenId, result, row, now)) {
+            requests.finish(request, FinishReason.ABORT, -1, null);
+        } else if (stops(request, tokenId)) {
+            requests.finish(request, FinishReason.STOP, tokenId, null);
+        } else if (request.numOutputTokens() >= request.maxTokens() || request.sequence.numTokens() >= limits.maxModelLen()) {
+            requests.finish(request, FinishReason.LENGTH, -1, null);
+        }
+    }
+
+    private boolean stops(RequestState request, int tokenId) {
+        SamplingParams sampling = request.sequence.sampling();
+        // The engine suppresses stop tokens that come too early; one that was forced all the same (by a bias) must not end it either.
+        if (request.numOutputTokens() <= sampling.minTokens()) {
+            return false;
+        }
+        if (!sampling.ignoreEos() && limits.isEos(tokenId)) {
+            return true;
+        }
+        for (int id : sampling.stopTokenIds()) {
+            if (id == tokenId) {
+                return true;
+            }
+        }
+        return false;
+    }
+}
