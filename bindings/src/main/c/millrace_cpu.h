@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 2
+#define MR_ABI_VERSION 3
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -302,6 +302,15 @@ typedef struct mr_cpu_info {
     int64_t l3_bytes;
 } mr_cpu_info;
 
+/* What mr_probe_run measures. */
+typedef enum mr_probe {
+    MR_PROBE_READ = 0,          /* memory read, as weights are: large pages, several streams side by side */
+    MR_PROBE_COPY = 1,          /* the first half of the memory copied to the second: bytes read and bytes written count */
+    MR_PROBE_PRODUCTS_F32 = 2,  /* dot products in registers; a multiplication and an addition are two operations */
+    MR_PROBE_PRODUCTS_BF16 = 3, /* where mr_has_bf16_dot */
+    MR_PROBE_PRODUCTS_INT8 = 4  /* with the instructions that meet quantised weights */
+} mr_probe;
+
 typedef struct mr_team mr_team;
 
 /* MR_ABI_VERSION of the library that was loaded. */
@@ -364,6 +373,13 @@ MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features,
  */
 MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format,
                               int64_t first, int64_t rows, const void *source);
+
+/*
+ * Measures on all threads of the team what the machine can do at best. `items`: pieces of 1 MiB to read or copy, round and round in `data`
+ * (aligned to 64, 2 MiB or more, far more than the caches hold; only the pieces that fit whole are used), or portions of dot products, some hundred
+ * microseconds each, for which `data` is not looked at. *work: bytes or operations done; *nanos: the time it took.
+ */
+MR_API int32_t mr_probe_run(mr_team *team, int32_t probe, void *data, int64_t bytes, int64_t items, int64_t *work, int64_t *nanos);
 
 #ifdef __cplusplus
 }

@@ -22,10 +22,12 @@ int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);
 extern const int32_t MR_DOT_NAME(mr_quant_rows);
 mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows);
 void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride);
+extern const mr_probes MR_DOT_NAME(mr_probes);
 
 /* For AVX512_BF16 alone. */
 extern const int32_t mr_bf16_rows;
 mr_micro_kernel mr_bf16_micro(int64_t rows);
 void mr_bf16_x(const float *x, int64_t count, uint16_t *halves);
+int64_t mr_probe_bf16(void);
 
 #endif

@@ -18,6 +18,7 @@ const mr_kernels MR_DOT_NAME(mr_kernels) = {
     .quant_rows = &MR_DOT_NAME(mr_quant_rows),
     .quant_micro = MR_DOT_NAME(mr_quant_micro),
     .quant_x = MR_DOT_NAME(mr_quant_x),
+    .probes = &MR_DOT_NAME(mr_probes),
 #if defined(MR_VNNI)
     .bf16_rows = &mr_bf16_rows,
     .bf16_micro = mr_bf16_micro,

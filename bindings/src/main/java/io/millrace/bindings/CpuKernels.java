@@ -154,6 +154,27 @@ public final class CpuKernels {
         }
     }
 
+    /**
+     * What one run of a probe did.
+     *
+     * @param work bytes or operations
+     */
+    public record Probed(long work, long nanos) {}
+
+    /**
+     * Runs {@code items} portions of a probe on the team, see {@code mr_probe_run}.
+     *
+     * @param probe a {@code mr_probe}
+     * @param data  the memory to read or copy; {@link MemorySegment#NULL} for products
+     */
+    public static Probed probe(MemorySegment team, int probe, MemorySegment data, long items) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(ValueLayout.JAVA_LONG, 2);
+            check(team, MillraceCpu.mr_probe_run(team, probe, data, data.byteSize(), items, out, out.asSlice(Long.BYTES)));
+            return new Probed(out.get(ValueLayout.JAVA_LONG, 0), out.get(ValueLayout.JAVA_LONG, Long.BYTES));
+        }
+    }
+
     private static void check(MemorySegment team, int status) {
         if (status != 0) {
             String text = MillraceCpu.mr_last_error(team).reinterpret(Long.MAX_VALUE).getString(0);

@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)2L;
+    private static final int MR_ABI_VERSION = (int)3L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 2
+     * #define MR_ABI_VERSION 3
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -508,6 +508,51 @@ public class MillraceCpu extends MillraceCpu$shared {
      */
     public static int MR_OP_SAMPLE() {
         return MR_OP_SAMPLE;
+    }
+    private static final int MR_PROBE_READ = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_probe.MR_PROBE_READ = 0
+     * }
+     */
+    public static int MR_PROBE_READ() {
+        return MR_PROBE_READ;
+    }
+    private static final int MR_PROBE_COPY = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_probe.MR_PROBE_COPY = 1
+     * }
+     */
+    public static int MR_PROBE_COPY() {
+        return MR_PROBE_COPY;
+    }
+    private static final int MR_PROBE_PRODUCTS_F32 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_probe.MR_PROBE_PRODUCTS_F32 = 2
+     * }
+     */
+    public static int MR_PROBE_PRODUCTS_F32() {
+        return MR_PROBE_PRODUCTS_F32;
+    }
+    private static final int MR_PROBE_PRODUCTS_BF16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_probe.MR_PROBE_PRODUCTS_BF16 = 3
+     * }
+     */
+    public static int MR_PROBE_PRODUCTS_BF16() {
+        return MR_PROBE_PRODUCTS_BF16;
+    }
+    private static final int MR_PROBE_PRODUCTS_INT8 = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_probe.MR_PROBE_PRODUCTS_INT8 = 4
+     * }
+     */
+    public static int MR_PROBE_PRODUCTS_INT8() {
+        return MR_PROBE_PRODUCTS_INT8;
     }
 
     private static class mr_abi_version {
@@ -1535,6 +1580,72 @@ public class MillraceCpu extends MillraceCpu$shared {
                 traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source);
             }
             return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_probe_run {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_probe_run");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_probe_run(mr_team *team, int32_t probe, void *data, int64_t bytes, int64_t items, int64_t *work, int64_t *nanos)
+     * }
+     */
+    public static FunctionDescriptor mr_probe_run$descriptor() {
+        return mr_probe_run.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_probe_run(mr_team *team, int32_t probe, void *data, int64_t bytes, int64_t items, int64_t *work, int64_t *nanos)
+     * }
+     */
+    public static MethodHandle mr_probe_run$handle() {
+        return mr_probe_run.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_probe_run(mr_team *team, int32_t probe, void *data, int64_t bytes, int64_t items, int64_t *work, int64_t *nanos)
+     * }
+     */
+    public static MemorySegment mr_probe_run$address() {
+        return mr_probe_run.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_probe_run(mr_team *team, int32_t probe, void *data, int64_t bytes, int64_t items, int64_t *work, int64_t *nanos)
+     * }
+     */
+    public static int mr_probe_run(MemorySegment team, int probe, MemorySegment data, long bytes, long items, MemorySegment work, MemorySegment nanos) {
+        var mh$ = mr_probe_run.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_probe_run", team, probe, data, bytes, items, work, nanos);
+            }
+            return (int)mh$.invokeExact(team, probe, data, bytes, items, work, nanos);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
