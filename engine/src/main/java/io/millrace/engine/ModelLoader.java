@@ -54,7 +54,12 @@ public final class ModelLoader {
      * @throws EngineException if anything about the model, the settings or the machine does not fit
      */
     public static LoadedModel load(Path path, EngineConfig settings) {
-        ModelSource source = ModelSource.of(path);
+        try (ModelSource source = ModelSource.of(path)) {
+            return load(source, settings);
+        }
+    }
+
+    private static LoadedModel load(ModelSource source, EngineConfig settings) {
         // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
         FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(source));
         Thread.ofPlatform().daemon().name("millrace-load-text").start(textTask);
@@ -130,7 +135,9 @@ public final class ModelLoader {
     }
 
     static LoadedEngine loadEngine(Path path, EngineConfig settings) {
-        return loadEngine(ModelSource.of(path), settings);
+        try (ModelSource source = ModelSource.of(path)) {
+            return loadEngine(source, settings);
+        }
     }
 
     private static LoadedEngine loadEngine(ModelSource source, EngineConfig settings) {

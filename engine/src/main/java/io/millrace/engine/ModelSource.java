@@ -16,10 +16,10 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /** The two layouts in which a model comes: what {@link ModelLoader} needs of each. Methods may be called from different threads. */
-sealed interface ModelSource {
-    /** A folder in the Hugging Face layout, or a {@code .gguf} file. */
+sealed interface ModelSource extends AutoCloseable {
+    /** A folder in the Hugging Face layout, or a {@code .gguf} file; the caller closes it when everything that came from it is closed. */
     static ModelSource of(Path path) {
-        return Files.isRegularFile(path) ? new Gguf(path) : new Folder(path);
+        return Files.isRegularFile(path) ? new Gguf(GgufFile.open(path)) : new Folder(path);
     }
 
     Path path();
@@ -34,6 +34,9 @@ sealed interface ModelSource {
     Tokenizer tokenizer();
 
     Optional<ChatTemplate> chatTemplate();
+
+    @Override
+    void close();
 
     /** A short name for the model. */
     default String name() {
@@ -66,15 +69,21 @@ sealed interface ModelSource {
         public Optional<ChatTemplate> chatTemplate() {
             return ChatTemplates.load(path);
         }
+
+        @Override
+        public void close() {}
     }
 
-    /** Everything stands in the one file, which is opened for each use: its header is small against its data. */
-    record Gguf(Path path) implements ModelSource {
+    /** Everything stands in the one file. */
+    record Gguf(GgufFile file) implements ModelSource {
+        @Override
+        public Path path() {
+            return file.path();
+        }
+
         @Override
         public ModelConfig config() {
-            try (GgufFile file = GgufFile.open(path)) {
-                return GgufConfig.read(file);
-            }
+            return GgufConfig.read(file);
         }
 
         @Override
@@ -84,21 +93,22 @@ sealed interface ModelSource {
 
         @Override
         public WeightSource weights(ModelConfig config) {
-            return new GgufWeights(GgufFile.open(path), true, config.numHeads(), config.numKvHeads());
+            return new GgufWeights(file, true, config.numHeads(), config.numKvHeads());
         }
 
         @Override
         public Tokenizer tokenizer() {
-            try (GgufFile file = GgufFile.open(path)) {
-                return HfTokenizer.of(file);
-            }
+            return HfTokenizer.of(file);
         }
 
         @Override
         public Optional<ChatTemplate> chatTemplate() {
-            try (GgufFile file = GgufFile.open(path)) {
-                return ChatTemplates.of(file);
-            }
+            return ChatTemplates.of(file);
+        }
+
+        @Override
+        public void close() {
+            file.close();
         }
     }
 }

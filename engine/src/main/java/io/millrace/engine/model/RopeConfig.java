@@ -4,6 +4,7 @@ import io.millrace.engine.EngineException;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
+import java.util.function.DoubleUnaryOperator;
 
 /**
  * Rotary position embedding (RoFormer, arXiv 2104.09864) as configured, and its tables.
@@ -120,16 +121,56 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
             frequencies[i] = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
         }
         // Straight into the backend's memory: at a million positions the tables are half a gigabyte.
-        Tensor cos = backend.constant("rope.cos", numPositions, frequencies.length, (position, values) -> {
-            for (int i = 0; i < values.length; i++) {
-                values[i] = (float) Math.cos(position * frequencies[i]);
-            }
-        });
-        Tensor sin = backend.constant("rope.sin", numPositions, frequencies.length, (position, values) -> {
-            for (int i = 0; i < values.length; i++) {
-                values[i] = (float) Math.sin(position * frequencies[i]);
-            }
-        });
+        Angles angles = new Angles(frequencies, numPositions);
+        Tensor cos = backend.constant("rope.cos", numPositions, frequencies.length, angles::cosines);
+        Tensor sin = backend.constant("rope.sin", numPositions, frequencies.length, angles::sines);
         return new Rope(cos, sin, rotaryDim);
+    }
+
+    /**
+     * Cosine and sine of {@code position * frequency} as that of a sum: of the first position of its {@link #STRIDE} and of the distance to
+     * it. In double that is within 1e-15 of the functions themselves, which would take 0.2 s of two cores for 131,072 positions.
+     */
+    private static final class Angles {
+        private static final int STRIDE = 512;
+        private final int cols;
+        /** {@code [row, cols]}: of distances 0 .. STRIDE - 1, and of multiples of STRIDE. */
+        private final double[] nearCos;
+        private final double[] nearSin;
+        private final double[] farCos;
+        private final double[] farSin;
+
+        Angles(double[] frequencies, int numPositions) {
+            cols = frequencies.length;
+            int strides = Math.ceilDiv(numPositions, STRIDE);
+            nearCos = table(frequencies, STRIDE, 1, Math::cos);
+            nearSin = table(frequencies, STRIDE, 1, Math::sin);
+            farCos = table(frequencies, strides, STRIDE, Math::cos);
+            farSin = table(frequencies, strides, STRIDE, Math::sin);
+        }
+
+        private static double[] table(double[] frequencies, int rows, long step, DoubleUnaryOperator function) {
+            double[] values = new double[Math.multiplyExact(rows, frequencies.length)];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = function.applyAsDouble(i / frequencies.length * step * frequencies[i % frequencies.length]);
+            }
+            return values;
+        }
+
+        void cosines(long position, float[] out) {
+            int near = (int) (position % STRIDE) * cols;
+            int far = (int) (position / STRIDE) * cols;
+            for (int i = 0; i < cols; i++) {
+                out[i] = (float) (farCos[far + i] * nearCos[near + i] - farSin[far + i] * nearSin[near + i]);
+            }
+        }
+
+        void sines(long position, float[] out) {
+            int near = (int) (position % STRIDE) * cols;
+            int far = (int) (position / STRIDE) * cols;
+            for (int i = 0; i < cols; i++) {
+                out[i] = (float) (farSin[far + i] * nearCos[near + i] + farCos[far + i] * nearSin[near + i]);
+            }
+        }
     }
 }

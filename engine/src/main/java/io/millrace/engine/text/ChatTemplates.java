@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.millrace.engine.EngineException;
 import io.millrace.engine.text.jinja.JinjaException;
 import io.millrace.engine.text.jinja.JinjaTemplate;
+import io.millrace.engine.weights.GgufArray;
 import io.millrace.engine.weights.GgufFile;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -62,7 +63,7 @@ public final class ChatTemplates {
     /** The template in a GGUF file's metadata ({@code tokenizer.chat_template}); errors as {@link #load}. */
     public static Optional<ChatTemplate> of(GgufFile file) {
         Optional<String> source = file.metadata().string("tokenizer.chat_template");
-        String[] tokens = file.metadata().strings("tokenizer.ggml.tokens").orElse(new String[0]);
+        GgufArray.Strings tokens = file.metadata().stringArray("tokenizer.ggml.tokens").orElse(null);
         Map<String, Object> specialTokens = new HashMap<>();
         for (String name : List.of("bos", "eos", "unk", "pad")) {
             String key = "tokenizer.ggml." + switch (name) {
@@ -70,8 +71,8 @@ public final class ChatTemplates {
                 case "pad" -> "padding";
                 default -> name;
             } + "_token_id";
-            file.metadata().integer(key).filter(id -> id >= 0 && id < tokens.length)
-                    .ifPresent(id -> specialTokens.put(name + "_token", tokens[id.intValue()]));
+            file.metadata().integer(key).filter(id -> tokens != null && id >= 0 && id < tokens.size())
+                    .ifPresent(id -> specialTokens.put(name + "_token", tokens.get(id.intValue())));
         }
         try {
             return source.map(text -> compile(text, specialTokens));

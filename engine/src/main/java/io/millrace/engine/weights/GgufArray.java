@@ -1,8 +1,70 @@
 package io.millrace.engine.weights;
 
-/** An array in GGUF metadata. The arrays are not copied and must not be changed. */
+import io.millrace.engine.EngineException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+
+/** An array in GGUF metadata. Arrays of numbers are not copied and must not be changed. */
 public sealed interface GgufArray {
-    record Strings(String[] values) implements GgufArray {}
+    /**
+     * Strings as they lie in the mapped file, made into objects only when asked for: a vocabulary has a hundred thousand, its merges two or
+     * three times as many. Usable until the file is closed.
+     */
+    final class Strings implements GgufArray {
+        private final Path file;
+        private final MemorySegment bytes;
+        private final long[] begins;
+        private final int[] lengths;
+
+        /** Entry i is UTF-8 at {@code [begins[i], begins[i] + lengths[i])} of {@code bytes}; already checked to be inside. */
+        Strings(Path file, MemorySegment bytes, long[] begins, int[] lengths) {
+            this.file = file;
+            this.bytes = bytes;
+            this.begins = begins;
+            this.lengths = lengths;
+        }
+
+        public int size() {
+            return lengths.length;
+        }
+
+        /** Bytes of entry {@code i}. */
+        public int length(int i) {
+            return lengths[i];
+        }
+
+        /** Copies the bytes of entry {@code i} to {@code into[at ..]}; whether they are UTF-8 is not looked at. */
+        public void copyTo(int i, byte[] into, int at) {
+            MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, begins[i], into, at, lengths[i]);
+        }
+
+        /** @throws EngineException {@code GGUF-004} where the entry is not UTF-8 */
+        public String get(int i) {
+            byte[] utf8 = new byte[lengths[i]];
+            copyTo(i, utf8, 0);
+            String text = new String(utf8, StandardCharsets.UTF_8);
+            if (text.indexOf('\uFFFD') >= 0) { // the character itself, or what stands for bytes that are none
+                try {
+                    StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8));
+                } catch (CharacterCodingException e) {
+                    throw new EngineException("GGUF-004", file + ": the string at " + begins[i] + " is not UTF-8", e);
+                }
+            }
+            return text;
+        }
+
+        public String[] toArray() {
+            String[] strings = new String[lengths.length];
+            for (int i = 0; i < strings.length; i++) {
+                strings[i] = get(i);
+            }
+            return strings;
+        }
+    }
 
     record Floats(float[] values) implements GgufArray {}
 

@@ -181,12 +181,17 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
             return count;
         }
 
-        String string(long maxBytes) {
+        private long stringLength(long maxBytes) {
             long length = u64();
             if (length < 0 || length > maxBytes) {
                 throw new EngineException("GGUF-003", file + ": a string of " + Long.toUnsignedString(length) + " bytes at " + (at - 8)
                         + " exceeds the limit of " + maxBytes);
             }
+            return length;
+        }
+
+        String string(long maxBytes) {
+            long length = stringLength(maxBytes);
             byte[] utf8 = bytes.asSlice(take(length), length).toArray(ValueLayout.JAVA_BYTE);
             try {
                 return StandardCharsets.UTF_8.newDecoder().decode(java.nio.ByteBuffer.wrap(utf8)).toString();
@@ -226,11 +231,13 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
             };
             int count = Math.toIntExact(Math.min(count("elements of " + SafetensorsHeader.quote(key), elementBytes), Integer.MAX_VALUE));
             if (type == STRING) {
-                String[] strings = new String[count];
+                long[] begins = new long[count];
+                int[] lengths = new int[count];
                 for (int i = 0; i < count; i++) {
-                    strings[i] = string(MAX_NAME_BYTES);
+                    lengths[i] = (int) stringLength(MAX_NAME_BYTES);
+                    begins[i] = take(lengths[i]);
                 }
-                return new GgufArray.Strings(strings);
+                return new GgufArray.Strings(file, bytes, begins, lengths);
             }
             if (type == FLOAT32 || type == FLOAT64) {
                 float[] floats = new float[count];
@@ -239,9 +246,20 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
                 }
                 return new GgufArray.Floats(floats);
             }
+            long begin = take((long) count * elementBytes);
             long[] integers = new long[count];
             for (int i = 0; i < count; i++) {
-                integers[i] = type == BOOL ? bytes.get(ValueLayout.JAVA_BYTE, take(1)) & 1 : (Long) scalar(type, key);
+                long offset = begin + (long) i * elementBytes;
+                integers[i] = switch (type) {
+                    case UINT8 -> bytes.get(ValueLayout.JAVA_BYTE, offset) & 0xff;
+                    case INT8 -> bytes.get(ValueLayout.JAVA_BYTE, offset);
+                    case BOOL -> bytes.get(ValueLayout.JAVA_BYTE, offset) & 1;
+                    case UINT16 -> bytes.get(U16, offset) & 0xffff;
+                    case INT16 -> bytes.get(U16, offset);
+                    case UINT32 -> Integer.toUnsignedLong(bytes.get(U32, offset));
+                    case INT32 -> bytes.get(U32, offset);
+                    default -> bytes.get(U64, offset);
+                };
             }
             return new GgufArray.Integers(integers);
         }

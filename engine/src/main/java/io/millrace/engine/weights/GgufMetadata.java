@@ -38,8 +38,13 @@ public final class GgufMetadata {
         return values.get(key) instanceof Long integer ? Optional.of((double) integer) : find(key, Double.class, "a number");
     }
 
+    /** A fresh array, made from the file's bytes. */
     public Optional<String[]> strings(String key) {
-        return find(key, GgufArray.Strings.class, "an array of strings").map(GgufArray.Strings::values);
+        return stringArray(key).map(GgufArray.Strings::toArray);
+    }
+
+    public Optional<GgufArray.Strings> stringArray(String key) {
+        return find(key, GgufArray.Strings.class, "an array of strings");
     }
 
     public Optional<float[]> floats(String key) {

@@ -38,7 +38,7 @@ public final class GgufWeights implements WeightSource {
     private final Map<String, GgufTensor> tensors = new LinkedHashMap<>();
 
     /**
-     * @param file       closed with this
+     * @param file       borrowed
      * @param pairedRows whether query and key rows are in the order of adjacent pairs
      */
     public GgufWeights(GgufFile file, boolean pairedRows, int numHeads, int numKvHeads) {
@@ -118,6 +118,5 @@ public final class GgufWeights implements WeightSource {
         if (copies.scope().isAlive()) {
             copies.close();
         }
-        file.close();
     }
 }
