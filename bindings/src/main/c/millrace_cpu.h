@@ -175,8 +175,10 @@ typedef struct mr_linear_args {
 } mr_linear_args;
 
 /*
- * Rotates the q and k parts of qkv [T, (H + 2G) * D] in place, element i of a head with element i + rotary_dim/2, and writes k and v of
- * the step's tokens into the cache. cosine, sine [max_positions, rotary_dim/2].
+ * Where there are norms, first out of each query and key head x: x / sqrt(mean(x^2) + norm_eps) * norm; both norms [D] or both NULL. Then
+ * rotates the q and k parts of qkv [T, (H + 2G) * D] in place: element i of a head with element i + rotary_dim/2, or 2i with 2i + 1 if
+ * interleaved, by the angle of column i; elements from rotary_dim on stay. Then writes k and v of the step's tokens into the cache.
+ * cosine, sine [max_positions, rotary_dim/2].
  */
 typedef struct mr_rope_args {
     mr_matrix qkv;
@@ -187,10 +189,19 @@ typedef struct mr_rope_args {
     int32_t rotary_dim;
     int32_t num_heads;
     int32_t layer;
+    int32_t interleaved; /* 0 or 1 */
+    const float *query_norm;
+    const float *key_norm;
+    float norm_eps;
     int32_t reserved;
 } mr_rope_args;
 
-/* Causal grouped-query attention over the cache; qkv [T, (H + 2G) * D], out [T, H * D]. */
+/*
+ * Causal grouped-query attention over the cache; qkv [T, (H + 2G) * D], out [T, H * D]. With s = q * k * scale, or
+ * soft_cap * tanh(s / soft_cap) if soft_cap > 0, a token at position p weighs positions (p - window, p], all up to p if window is 0, by
+ * e^s; the sum of the weights has the further term e^sinks[head] where there are sinks [H]. Blocks of positions that no token of the step
+ * sees are not read; their entries in the block table may be anything.
+ */
 typedef struct mr_attention_args {
     mr_matrix qkv;
     mr_matrix out;
@@ -198,6 +209,9 @@ typedef struct mr_attention_args {
     int32_t num_heads;
     int32_t layer;
     float scale;
+    float soft_cap;
+    const float *sinks; /* or NULL */
+    int32_t window;
     int32_t reserved;
 } mr_attention_args;
 

@@ -35,6 +35,7 @@ typedef struct work {
     int64_t padded_dim;
     const float *queries; /* [rows, D] */
     float scale;
+    float soft_cap;
     const float *keys;    /* this tile: [2][D][LANES] */
     const float *values;  /* this tile: [MR_KEY_TILE, D'] */
     float *weights;       /* scores, then softmax weights: [rows, MR_KEY_TILE] */
@@ -85,16 +86,16 @@ static inline __attribute__((always_inline)) void score(const int rows, const fl
     }
 }
 
-/* values[r] += sum_j weights[r, j] * tile[j] for `count` positions, in ascending j. */
+/* values[r] += sum_j weights[r, j] * tile[j] for positions [begin, end), in ascending j. */
 static inline __attribute__((always_inline)) void weigh(const int rows, const float *weights, const float *tile, int64_t dim,
-                                                        int64_t count, float *values) {
+                                                        int64_t begin, int64_t end, float *values) {
     for (int64_t d = 0; d < dim; d += VW) {
         vf sums[ROW_BLOCK];
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             sums[r] = v_load(values + r * dim + d);
         }
-        for (int64_t j = 0; j < count; j++) {
+        for (int64_t j = begin; j < end; j++) {
             vf value = v_load(tile + j * dim + d);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
@@ -108,9 +109,17 @@ static inline __attribute__((always_inline)) void weigh(const int rows, const fl
     }
 }
 
-/* Turns the row's scores of this tile into softmax weights and rescales what was summed so far; `count` positions are visible. */
-static void soften(float *scores, int64_t count, float *maximum, float *sum, float *values, int64_t dim) {
-    for (int64_t j = count; j < MR_KEY_TILE; j++) {
+/* Turns the row's scores of this tile into softmax weights and rescales what was summed so far; positions [begin, end) are visible. */
+static void soften(float *scores, float soft_cap, int64_t begin, int64_t end, float *maximum, float *sum, float *values, int64_t dim) {
+    if (soft_cap > 0.0f) {
+        for (int j = 0; j < MR_KEY_TILE; j += VW) {
+            v_store(scores + j, v_mul(v_set(soft_cap), v_tanh(v_div(v_load(scores + j), v_set(soft_cap)))));
+        }
+    }
+    for (int64_t j = 0; j < begin; j++) {
+        scores[j] = NONE;
+    }
+    for (int64_t j = end; j < MR_KEY_TILE; j++) {
         scores[j] = NONE;
     }
     vf top = v_load(scores);
@@ -158,26 +167,28 @@ static void score_rows(const work *w, int64_t row, int64_t rows, int64_t count) 
     }
 }
 
-/* Adds the tile to the state of rows [row, row + rows), each of which sees limits[r] > 0 positions of it. */
-static void add_tile(const work *w, state *s, int64_t row, int64_t rows, const int64_t *limits) {
+/* Adds the tile to the state of rows [row, row + rows), which see positions [begins[r], ends[r]) of it. */
+static void add_tile(const work *w, state *s, int64_t row, int64_t rows, const int64_t *begins, const int64_t *ends) {
     int64_t dim = w->padded_dim;
     bool alike = true;
     score_rows(w, row, rows, MR_KEY_TILE);
     for (int64_t i = 0; i < rows; i++) {
         int64_t r = row + i;
-        soften(w->weights + r * MR_KEY_TILE, limits[i], s->maximum + r, s->sum + r, s->values + r * dim, dim);
-        alike &= limits[i] == limits[0];
+        soften(w->weights + r * MR_KEY_TILE, w->soft_cap, begins[i], ends[i], s->maximum + r, s->sum + r, s->values + r * dim, dim);
+        alike &= begins[i] == begins[0] && ends[i] == ends[0];
     }
     if (alike && rows == ROW_BLOCK) {
-        weigh(ROW_BLOCK, w->weights + row * MR_KEY_TILE, w->values, dim, limits[0], s->values + row * dim);
+        weigh(ROW_BLOCK, w->weights + row * MR_KEY_TILE, w->values, dim, begins[0], ends[0], s->values + row * dim);
         return;
     }
     int64_t i = 0;
     for (; alike && i + 4 <= rows; i += 4) {
-        weigh(4, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, limits[0], s->values + (row + i) * dim);
+        weigh(4, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, begins[0], ends[0],
+              s->values + (row + i) * dim);
     }
     for (; i < rows; i++) {
-        weigh(1, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, limits[i], s->values + (row + i) * dim);
+        weigh(1, w->weights + (row + i) * MR_KEY_TILE, w->values, dim, begins[i], ends[i],
+              s->values + (row + i) * dim);
     }
 }
 
@@ -212,9 +223,9 @@ static void merge(state *total, const state *segment, int64_t r, int64_t dim) {
     }
 }
 
-/* Widens the tile's positions [first, first + count) to floats: keys [2][D][LANES], values [MR_KEY_TILE, D']. */
-static void load_tile(const mr_attention_args *a, const int32_t *blocks, int64_t g, int64_t first, int64_t count, float *keys,
-                      float *values) {
+/* Widens positions [first + from, first + count) of the tile to floats: keys [2][D][LANES], values [MR_KEY_TILE, D']. */
+static void load_tile(const mr_attention_args *a, const int32_t *blocks, int64_t g, int64_t first, int64_t from, int64_t count,
+                      float *keys, float *values) {
     const mr_kv_cache *cache = &a->cache;
     int64_t size = cache->block_size;
     int64_t head_dim = cache->head_dim;
@@ -224,7 +235,7 @@ static void load_tile(const mr_attention_args *a, const int32_t *blocks, int64_t
     int64_t head_stride = head_dim * size;
     int64_t layer = a->layer * (int64_t)cache->num_blocks;
     if (size % LANES == 0) {
-        for (int64_t lane = 0; lane < count; lane += LANES) {
+        for (int64_t lane = from / LANES * LANES; lane < count; lane += LANES) {
             int64_t position = first + lane;
             int64_t start = ((layer + blocks[position / size]) * cache->num_kv_heads + g) * head_stride + position % size;
             const char *source = (const char *)cache->keys + start * bytes;
@@ -235,7 +246,7 @@ static void load_tile(const mr_attention_args *a, const int32_t *blocks, int64_t
             }
         }
     } else {
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = from; i < count; i++) {
             int64_t position = first + i;
             int64_t start = ((layer + blocks[position / size]) * cache->num_kv_heads + g) * head_stride + position % size;
             const char *source = (const char *)cache->keys + start * bytes;
@@ -244,7 +255,7 @@ static void load_tile(const mr_attention_args *a, const int32_t *blocks, int64_t
             }
         }
     }
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = from; i < count; i++) {
         int64_t position = first + i;
         int64_t start = ((layer + blocks[position / size]) * cache->num_kv_heads + g) * head_stride + position % size * head_dim;
         const char *source = (const char *)cache->values + start * bytes;
@@ -271,7 +282,11 @@ static void attend(mr_thread *thread, const mr_attention_args *a, int64_t s, int
     int64_t capacity = row_capacity(a);
     const int32_t *blocks = batch->block_tables + s * batch->max_blocks_per_sequence;
 
-    for (int64_t i = 0; i * a->cache.block_size < batch->positions[t0] + tokens; i++) {
+    int64_t window = a->window > 0 ? a->window : INT64_MAX / 2;
+    int64_t first_position = batch->positions[t0];
+    int64_t end = first_position + tokens;                     /* positions seen by the last token */
+    int64_t begin = mr_max(0, first_position + 1 - window);    /* the first position that the first token sees */
+    for (int64_t i = begin / a->cache.block_size; i * a->cache.block_size < end; i++) {
         if (blocks[i] < 0 || blocks[i] >= a->cache.num_blocks) {
             mr_fail(thread, MR_E_BLOCK, "block id %lld of sequence %lld is outside the KV cache of %lld blocks", blocks[i], s,
                     a->cache.num_blocks);
@@ -296,22 +311,24 @@ static void attend(mr_thread *thread, const mr_attention_args *a, int64_t s, int
         memcpy(queries + t * group * head_dim, a->qkv.data + (t0 + t) * a->qkv.cols + g * group * head_dim,
                (size_t)(group * head_dim) * sizeof(float));
     }
-    work w = {rows, head_dim, dim, queries, a->scale, keys, values, weights};
+    work w = {rows, head_dim, dim, queries, a->scale, a->soft_cap, keys, values, weights};
     clear_state(&total, 0, rows, dim);
     clear_state(&segment, 0, rows, dim);
-    int64_t first_position = batch->positions[t0];
-    int64_t end = first_position + tokens; /* positions seen by the last token */
-    for (int64_t position = 0; position < end; position += MR_KEY_TILE) {
-        load_tile(a, blocks, g, position, mr_min(MR_KEY_TILE, end - position), keys, values);
-        /* The first token that sees the tile, and the rows from there on. */
+    for (int64_t position = begin / MR_KEY_TILE * MR_KEY_TILE; position < end; position += MR_KEY_TILE) {
+        load_tile(a, blocks, g, position, mr_max(0, begin - position), mr_min(MR_KEY_TILE, end - position), keys, values);
+        /* The tokens that see any of the tile are the first ones whose windows have not left it, from the first that it has reached. */
         int64_t row = mr_max(0, position - first_position) * group;
-        while (row < rows) {
-            int64_t count = mr_min(ROW_BLOCK, rows - row);
-            int64_t limits[ROW_BLOCK];
+        int64_t row_end = mr_min(tokens, position + MR_KEY_TILE - 1 + window - first_position) * group;
+        while (row < row_end) {
+            int64_t count = mr_min(ROW_BLOCK, row_end - row);
+            int64_t begins[ROW_BLOCK];
+            int64_t ends[ROW_BLOCK];
             for (int64_t r = 0; r < count; r++) {
-                limits[r] = mr_min(MR_KEY_TILE, first_position + (row + r) / group + 1 - position);
+                int64_t at = first_position + (row + r) / group + 1 - position;
+                begins[r] = mr_max(0, at - window);
+                ends[r] = mr_min(MR_KEY_TILE, at);
             }
-            add_tile(&w, &segment, row, count, limits);
+            add_tile(&w, &segment, row, count, begins, ends);
             row += count;
         }
         if ((position + MR_KEY_TILE) % MR_SEGMENT == 0 || position + MR_KEY_TILE >= end) {
@@ -323,7 +340,15 @@ static void attend(mr_thread *thread, const mr_attention_args *a, int64_t s, int
     }
     for (int64_t r = 0; r < rows; r++) {
         float *out = a->out.data + (t0 + r / group) * a->out.cols + (g * group + r % group) * head_dim;
-        float factor = total.sum[r] > 0.0f ? 1.0f / total.sum[r] : 0.0f;
+        float sum = total.sum[r];
+        float factor = 1.0f;
+        if (a->sinks != NULL && total.maximum[r] != NONE) {
+            float sink = a->sinks[g * group + r % group];
+            float maximum = sink > total.maximum[r] ? sink : total.maximum[r];
+            factor = s_exp(total.maximum[r] - maximum);
+            sum = sum * factor + s_exp(sink - maximum);
+        }
+        factor = sum > 0.0f ? factor / sum : 0.0f;
         for (int64_t d = 0; d < head_dim; d++) {
             out[d] = total.values[r * dim + d] * factor;
         }

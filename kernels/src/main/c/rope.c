@@ -1,12 +1,39 @@
 /* Rotary position embedding (RoFormer, arXiv 2104.09864) and the write of keys and values into the paged cache. */
 #include "kernels.h"
 
-static void rotate(float *head, const float *cosine, const float *sine, int64_t half) {
+static void rotate(float *head, const float *cosine, const float *sine, int64_t half, bool interleaved) {
+    if (interleaved) {
+        for (int64_t i = 0; i < half; i++) {
+            float a = head[2 * i];
+            float b = head[2 * i + 1];
+            head[2 * i] = a * cosine[i] - b * sine[i];
+            head[2 * i + 1] = b * cosine[i] + a * sine[i];
+        }
+        return;
+    }
     for (int64_t i = 0; i < half; i++) {
         float a = head[i];
         float b = head[i + half];
         head[i] = a * cosine[i] - b * sine[i];
         head[i + half] = b * cosine[i] + a * sine[i];
+    }
+}
+
+/* x / sqrt(mean(x^2) + eps) * weight, in place. */
+static void normalize(float *x, const float *weight, float eps, int64_t count) {
+    vf squares = v_zero();
+    int64_t i = 0;
+    for (; i + VW <= count; i += VW) {
+        vf v = v_load(x + i);
+        squares = v_fma(v, v, squares);
+    }
+    float sum = v_sum(squares);
+    for (; i < count; i++) {
+        sum += x[i] * x[i];
+    }
+    float factor = 1.0f / sqrtf(sum / (float)count + eps);
+    for (i = 0; i < count; i++) {
+        x[i] = x[i] * factor * weight[i];
     }
 }
 
@@ -40,11 +67,17 @@ void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
         const float *cosine = a->cosine + position * half;
         const float *sine = a->sine + position * half;
         for (int64_t h = g * group; h < (g + 1) * group; h++) {
-            rotate(row + h * head_dim, cosine, sine, half);
+            if (a->query_norm != NULL) {
+                normalize(row + h * head_dim, a->query_norm, a->norm_eps, head_dim);
+            }
+            rotate(row + h * head_dim, cosine, sine, half, a->interleaved != 0);
         }
         float *key = row + (a->num_heads + g) * head_dim;
         const float *value = row + (a->num_heads + kv_heads + g) * head_dim;
-        rotate(key, cosine, sine, half);
+        if (a->key_norm != NULL) {
+            normalize(key, a->key_norm, a->norm_eps, head_dim);
+        }
+        rotate(key, cosine, sine, half, a->interleaved != 0);
         int64_t slot = position % cache->block_size;
         int64_t start = ((a->layer * (int64_t)cache->num_blocks + block) * kv_heads + g) * head_dim * cache->block_size;
         char *keys = (char *)cache->keys + start * bytes;

@@ -117,7 +117,7 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         keep(all[i]->data);
     }
-    float *norm = keep(floats(HIDDEN));
+    float *norm = keep(floats(HIDDEN)); /* all of its elements for rows, the first few for heads and sinks */
     float *bias = keep(floats(QKV));
     int32_t rotary = DIM - 4;
     float *cosine = keep(floats(POSITIONS * rotary / 2));
@@ -135,8 +135,12 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     op->kind = MR_OP_EMBED, op++->args.embed = (mr_embed_args){table, m->hidden, 1.5f, 0};
     op->kind = MR_OP_RMS_NORM, op++->args.rms_norm = (mr_rms_norm_args){m->hidden, norm, m->normed, 1e-5f, 0};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->normed, qkv, bias, m->qkv};
-    op->kind = MR_OP_ROPE_AND_CACHE, op++->args.rope = (mr_rope_args){m->qkv, cosine, sine, POSITIONS, m->cache, rotary, HEADS, 0, 0};
-    op->kind = MR_OP_ATTENTION, op++->args.attention = (mr_attention_args){m->qkv, m->attended, m->cache, HEADS, 0, 0.3f, 0};
+    op->kind = MR_OP_ROPE_AND_CACHE, op++->args.rope = (mr_rope_args){m->qkv, cosine, sine, POSITIONS, m->cache, rotary, HEADS, .interleaved = block_size == 5,
+                                                                                .query_norm = norm, .key_norm = norm + 7};
+    op->kind = MR_OP_ATTENTION, op++->args.attention = (mr_attention_args){m->qkv, m->attended, m->cache, HEADS, .scale = 0.3f,
+                                                                                    .soft_cap = block_size == 16 ? 2.0f : 0.0f,
+                                                                                    .sinks = block_size == 32 ? norm : NULL,
+                                                                                    .window = block_size == 5 ? 100 : 0};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->attended, out, NULL, m->projected};
     op->kind = MR_OP_ADD_RMS_NORM, op++->args.add_rms_norm = (mr_add_rms_norm_args){m->hidden, m->projected, norm, m->normed, 1e-5f, 0};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->normed, up, NULL, m->gate_up};

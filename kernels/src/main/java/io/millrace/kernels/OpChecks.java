@@ -136,7 +136,8 @@ public final class OpChecks {
         disjoint("linear", "x", x, "out", out);
     }
 
-    public static void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
+    /** @param norm may be null */
+    public static void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, KvCache cache, int layer) {
         qkvAndCache("ropeAndCache", qkv, shape, cache, layer);
         int half = rope.rotaryDim() / 2;
         if (rope.rotaryDim() <= 0 || rope.rotaryDim() % 2 != 0 || rope.rotaryDim() > shape.headDim()) {
@@ -148,15 +149,24 @@ public final class OpChecks {
             throw fail("OP-001", "ropeAndCache", "rope tables must be [positions, rotaryDim/2 = " + half + "], got cos " + describe(rope.cos())
                     + " and sin " + describe(rope.sin()));
         }
+        if (norm != null) {
+            row("ropeAndCache", "norm.query", norm.query(), shape.headDim());
+            row("ropeAndCache", "norm.key", norm.key(), shape.headDim());
+            epsilon("ropeAndCache", norm.eps());
+        }
     }
 
-    public static void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
+    /** @param sinks may be null */
+    public static void attention(Tensor qkv, AttentionShape shape, Tensor sinks, KvCache cache, int layer, Tensor out) {
         qkvAndCache("attention", qkv, shape, cache, layer);
         activation("attention", "out", out);
         extent("attention", "out", out, Extent.TOKENS);
         finite("attention", "scale", shape.scale());
         if (out.cols() != shape.queryCols()) {
             throw fail("OP-001", "attention", "out " + describe(out) + " must have heads * headDim = " + shape.queryCols() + " cols for " + shape);
+        }
+        if (sinks != null) {
+            row("attention", "sinks", sinks, shape.numHeads());
         }
         disjoint("attention", "qkv", qkv, "out", out);
     }

@@ -28,18 +28,32 @@ public interface Ops {
      */
     void linear(Tensor x, Weight weight, Tensor bias, Tensor out);
 
+    /** {@link #ropeAndCache(Tensor, QkNorm, Rope, AttentionShape, KvCache, int)} without norms. */
+    default void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
+        ropeAndCache(qkv, null, rope, shape, cache, layer);
+    }
+
     /**
-     * Rotates the query and key parts of {@code qkv} {@code [T, qkvCols]} in place at each token's position, then writes keys and
+     * Normalizes the query and key heads of {@code qkv} {@code [T, qkvCols]} in place if {@code norm} is not null, then
+     * rotates the query and key parts in place at each token's position, then writes keys and
      * values of the tokens into {@code cache} at {@code (layer, blockTable[seq][position / blockSize], position % blockSize)}.
      */
-    void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer);
+    void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, KvCache cache, int layer);
+
+    /** {@link #attention(Tensor, AttentionShape, Tensor, KvCache, int, Tensor)} without sinks. */
+    default void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
+        attention(qkv, shape, null, cache, layer, out);
+    }
 
     /**
      * Causal grouped-query attention of every token's query against the cached keys and values of its own sequence, positions
-     * {@code [0, position]}, with an online softmax (arXiv 1805.02867); {@code out} is {@code [T, queryCols]}. Prefill chunks and
-     * decodes of different sequences are mixed freely in one call.
+     * {@code [0, position]} or those of the sliding window, with an online softmax (arXiv 1805.02867); {@code out} is {@code [T, queryCols]}. Prefill chunks and
+     * decodes of different sequences are mixed freely in one call. Blocks that lie before the windows of all tokens are not read.
+     *
+     * @param sinks F32 {@code [1, numHeads]} or null: the softmax of a head has one more term {@code e^sink} in its denominator (arXiv
+     *              2309.17453)
      */
-    void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out);
+    void attention(Tensor qkv, AttentionShape shape, Tensor sinks, KvCache cache, int layer, Tensor out);
 
     /** {@code out = silu(gate) * up}; {@code gateUp} is {@code [T, 2 * cols]} with the gate half first (arXiv 2002.05202). */
     void swiglu(Tensor gateUp, Tensor out);

@@ -6,6 +6,7 @@ import static io.millrace.kernels.TestValues.rounded;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.millrace.kernels.RaggedAttention.Chunk;
+import io.millrace.kernels.RaggedAttention.Options;
 import io.millrace.kernels.RaggedAttention.Setup;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -24,8 +25,42 @@ public interface AttentionProperties extends BackendUnderTest {
         "4, 4, 128, 128, 16, BF16", "8, 4, 8, 8, 4, F32", "3, 1, 128, 64, 16, F32", "2, 2, 96, 48, 8, F16", "8, 2, 16, 8, 1, BF16",
         "2, 1, 18, 18, 3, F32", "5, 5, 10, 6, 7, F32"})
     default void attentionFollowsItsDefinitionOnRaggedBatches(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv) {
-        Setup setup = setup(heads, kvHeads, headDim, rotaryDim, blockSize, kv, new int[] {70, 1, 33, 17, 50}, 11);
-        try (RaggedAttention run = new RaggedAttention(this, setup, 2)) {
+        assertFollowsDefinition(setup(heads, kvHeads, headDim, rotaryDim, blockSize, kv, new int[] {70, 1, 33, 17, 50}, 11), this);
+    }
+
+    /** The same with what some families add: softCap, slidingWindow, interleaved pairs, norms of queries and keys, sinks. */
+    @ParameterizedTest
+    @CsvSource({"4, 2, 16, 16, 16, F32, 0, 0, true, false, false", "8, 2, 64, 32, 16, BF16, 0, 0, true, true, false",
+        "4, 1, 96, 96, 16, F32, 2.5, 0, false, false, false", "6, 3, 64, 64, 16, F16, 30, 20, false, true, false",
+        "8, 1, 18, 10, 4, F32, 0, 1, true, true, true", "16, 2, 64, 64, 16, BF16, 0, 33, false, false, true",
+        "2, 2, 128, 128, 32, F32, 0.5, 64, false, true, true", "5, 5, 10, 10, 7, F32, 0, 5, false, false, false"})
+    default void optionsOfFamiliesFollowTheirDefinitions(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv,
+            float softCap, int window, boolean interleaved, boolean norms, boolean sinks) {
+        AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)), softCap, window);
+        assertFollowsDefinition(new Setup(shape, new Options(interleaved, norms, sinks), kv, blockSize, rotaryDim, new int[] {70, 1, 33, 17, 50},
+                70, 11), this);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"2, 16", "16, 16", "100, 16", "513, 32", "40, 5"})
+    default void aWindowSlidesOverLongContextsAndBlocksBeforeItAreNotRead(int window, int blockSize) {
+        AttentionShape shape = new AttentionShape(4, 2, 32, 0.2f, 0, window);
+        Setup setup = new Setup(shape, Options.NONE, DType.BF16, blockSize, 32, new int[] {700}, 64, 18);
+        float[][] whole = outputsOf(setup, 1, run -> {
+            run.prefill(0, 64);
+            assertAttention(run, 0);
+        });
+        float[][] forgetting = outputsOf(setup, 2, run -> {
+            for (int from = 0, chunk = 1; from < 700; from += chunk, chunk = Math.min(chunk % 17 + 1, 700 - from)) {
+                Arrays.fill(run.blockTables[0], 0, Math.max(0, from + 1 - window) / blockSize, -1);
+                run.step(0, new Chunk(0, from, from + chunk));
+            }
+        });
+        assertSameBits("window of " + window, forgetting[0], whole[0]);
+    }
+
+    private static void assertFollowsDefinition(Setup setup, BackendUnderTest suite) {
+        try (RaggedAttention run = new RaggedAttention(suite, setup, 2)) {
             for (int layer = 0; layer < RaggedAttention.LAYERS; layer++) {
                 // Sequence 0 prefills in chunks while the others prefill, decode, or wait.
                 run.step(layer, new Chunk(0, 0, 5));
@@ -138,7 +173,7 @@ public interface AttentionProperties extends BackendUnderTest {
 
     private static Setup setup(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv, int[] lengths, long seed) {
         AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)));
-        return new Setup(shape, kv, blockSize, rotaryDim, lengths, 70, seed);
+        return new Setup(shape, Options.NONE, kv, blockSize, rotaryDim, lengths, 70, seed);
     }
 
     private float[][] outputsOf(Setup setup, int threads, java.util.function.Consumer<RaggedAttention> steps) {
@@ -219,27 +254,29 @@ public interface AttentionProperties extends BackendUnderTest {
                     for (int i = 0; i < headDim; i++) {
                         query[i] = run.rotatedInput(s, p, head, i);
                     }
-                    double largest = Double.NEGATIVE_INFINITY;
+                    double largest = run.sinks == null ? Double.NEGATIVE_INFINITY : run.sinks[head];
                     double size = 0;
-                    for (int j = 0; j <= p; j++) {
+                    int first = shape.slidingWindow() == 0 ? 0 : Math.max(0, p + 1 - shape.slidingWindow());
+                    for (int j = first; j <= p; j++) {
                         double dot = 0;
                         double absolute = 0;
                         for (int i = 0; i < headDim; i++) {
                             dot += query[i] * keys[j][kv + i];
                             absolute += Math.abs(query[i] * keys[j][kv + i]);
                         }
-                        scores[j] = dot * shape.scale();
+                        double score = dot * shape.scale();
+                        scores[j] = shape.softCap() == 0 ? score : shape.softCap() * Math.tanh(score / shape.softCap());
                         size = Math.max(size, absolute * shape.scale());
                         largest = Math.max(largest, scores[j]);
                     }
-                    double total = 0;
-                    for (int j = 0; j <= p; j++) {
+                    double total = run.sinks == null ? 0 : Math.exp(run.sinks[head] - largest);
+                    for (int j = first; j <= p; j++) {
                         total += Math.exp(scores[j] - largest);
                     }
                     for (int i = 0; i < headDim; i++) {
                         double sum = 0;
                         double spread = 0;
-                        for (int j = 0; j <= p; j++) {
+                        for (int j = first; j <= p; j++) {
                             double weight = Math.exp(scores[j] - largest) / total;
                             sum += weight * values[j][kv + i];
                             spread += weight * Math.abs(values[j][kv + i]);

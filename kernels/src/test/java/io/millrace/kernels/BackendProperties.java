@@ -23,6 +23,7 @@ public interface BackendProperties extends BackendUnderTest {
             Tensor x16 = b.activations("x16", Extent.TOKENS, 16);
             Tensor y16 = b.activations("y16", Extent.TOKENS, 16);
             Tensor x24 = b.activations("x24", Extent.TOKENS, 24);
+            Tensor x8 = b.activations("x8", Extent.TOKENS, 8);
             Tensor rows16 = b.activations("rows16", Extent.LOGIT_ROWS, 16);
             Tensor rows24 = b.activations("rows24", Extent.LOGIT_ROWS, 24);
             Tensor gain = b.constant("gain", 1, 16, new float[16]);
@@ -51,6 +52,8 @@ public interface BackendProperties extends BackendUnderTest {
             refused(b, "OP-006", ops -> ops.ropeAndCache(x24, rope, shape, cache, 2), "layer 2", "[0, 2)");
             refused(b, "OP-006", ops -> ops.ropeAndCache(x24, new Rope(table, table, 10), shape, cache, 0), "rotaryDim", "10");
             refused(b, "OP-001", ops -> ops.ropeAndCache(x24, new Rope(table, table, 6), shape, cache, 0), "table");
+            refused(b, "OP-001", ops -> ops.ropeAndCache(x24, new QkNorm(gain, gain, 1e-5f), rope, shape, cache, 0), "gain", "norm.query");
+            refused(b, "OP-001", ops -> ops.attention(x24, shape, gain, cache, 0, x8), "sinks");
             refused(b, "OP-001", ops -> ops.attention(x16, wide, cache, 0, y16), "x16", "32");
             refused(b, "OP-001", ops -> ops.attention(x24, shape, cache, 0, x16), "x16", "8");
             refused(b, "OP-001", ops -> ops.swiglu(x24, x16), "x24", "x16");
@@ -175,6 +178,10 @@ public interface BackendProperties extends BackendUnderTest {
                     .hasMessageStartingWith("OP-006:").hasMessageContaining("heads=" + s[0]);
         }
         assertThat(new AttentionShape(128, 8, 128, 1f).qkvCols()).isEqualTo(144 * 128);
+        for (float softCap : new float[] {-1, Float.NaN, Float.POSITIVE_INFINITY}) {
+            assertThatThrownBy(() -> new AttentionShape(1, 1, 8, 1f, softCap, 0)).hasMessageStartingWith("OP-006:").hasMessageContaining("softCap");
+        }
+        assertThatThrownBy(() -> new AttentionShape(1, 1, 8, 1f, 0, -1)).hasMessageStartingWith("OP-006:").hasMessageContaining("slidingWindow");
     }
 
     @Test

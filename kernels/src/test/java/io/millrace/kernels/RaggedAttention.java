@@ -16,12 +16,18 @@ import java.util.SplittableRandom;
 final class RaggedAttention implements AutoCloseable {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
     static final int LAYERS = 2;
+    private static final float EPS = 1e-5f;
 
     /** A chunk {@code [from, to)} of one sequence in one step. */
     record Chunk(int sequence, int from, int to) {}
 
+    /** What some models have on top of plain attention; the rest of it is in {@link AttentionShape}. */
+    record Options(boolean interleaved, boolean norms, boolean sinks) {
+        static final Options NONE = new Options(false, false, false);
+    }
+
     /** What a case is made of. The random content of sequence {@code s} depends on {@code seed} and {@code s} alone. */
-    record Setup(AttentionShape shape, DType kvType, int blockSize, int rotaryDim, int[] lengths, int maxTokens, long seed) {
+    record Setup(AttentionShape shape, Options options, DType kvType, int blockSize, int rotaryDim, int[] lengths, int maxTokens, long seed) {
         int blocksPerSequence() {
             int longest = java.util.Arrays.stream(lengths).max().orElseThrow();
             return (longest + blockSize - 1) / blockSize;
@@ -40,6 +46,10 @@ final class RaggedAttention implements AutoCloseable {
     final int[][] blockTables;
     final float[] cos;
     final float[] sin;
+    /** Weights of the norms of queries and keys, {@code [headDim]} each; null without norms. */
+    final float[][] norms;
+    /** {@code [numHeads]}, or null. */
+    final float[] sinks;
     private final Tensor qkv;
     private final Tensor out;
     private final Program[] programs = new Program[LAYERS];
@@ -77,14 +87,22 @@ final class RaggedAttention implements AutoCloseable {
             cos[i] = (float) Math.cos(angle);
             sin[i] = (float) Math.sin(angle);
         }
-        Rope rope = new Rope(backend.constant("cos", positions, half, cos), backend.constant("sin", positions, half, sin), setup.rotaryDim());
+        Rope rope = new Rope(backend.constant("cos", positions, half, cos), backend.constant("sin", positions, half, sin), setup.rotaryDim(),
+                setup.options().interleaved());
+        SplittableRandom weights = new SplittableRandom(setup.seed() + 1);
+        norms = setup.options().norms() ? new float[][] {normal(weights, shape.headDim(), 1), normal(weights, shape.headDim(), 1)} : null;
+        QkNorm norm = norms == null ? null
+                : new QkNorm(backend.constant("q_norm", 1, shape.headDim(), norms[0]), backend.constant("k_norm", 1, shape.headDim(), norms[1]),
+                        EPS);
+        sinks = setup.options().sinks() ? normal(weights, shape.numHeads(), 3) : null;
+        Tensor sinkRow = sinks == null ? null : backend.constant("sinks", 1, shape.numHeads(), sinks);
         qkv = backend.activations("qkv", Extent.TOKENS, shape.qkvCols());
         out = backend.activations("out", Extent.TOKENS, shape.queryCols());
         for (int layer = 0; layer < LAYERS; layer++) {
             int l = layer;
             programs[l] = backend.record(ops -> {
-                ops.ropeAndCache(qkv, rope, shape, cache, l);
-                ops.attention(qkv, shape, cache, l, out);
+                ops.ropeAndCache(qkv, norm, rope, shape, cache, l);
+                ops.attention(qkv, shape, sinkRow, cache, l, out);
             });
         }
     }
@@ -140,14 +158,33 @@ final class RaggedAttention implements AutoCloseable {
         int half = setup.rotaryDim() / 2;
         int first = position * setup.shape().qkvCols() + head * headDim;
         boolean isValue = head >= setup.shape().numHeads() + setup.shape().numKvHeads();
-        if (isValue || i >= setup.rotaryDim()) {
+        if (isValue) {
             return inputs[sequence][first + i];
         }
-        double re = inputs[sequence][first + i % half];
-        double im = inputs[sequence][first + i % half + half];
-        double c = cos[position * half + i % half];
-        double s = sin[position * half + i % half];
-        return i < half ? re * c - im * s : re * s + im * c;
+        if (i >= setup.rotaryDim()) {
+            return headInput(sequence, first, head, i);
+        }
+        boolean interleaved = setup.options().interleaved();
+        int pair = interleaved ? i / 2 : i % half;
+        double re = headInput(sequence, first, head, interleaved ? 2 * pair : pair);
+        double im = headInput(sequence, first, head, interleaved ? 2 * pair + 1 : pair + half);
+        double c = cos[position * half + pair];
+        double s = sin[position * half + pair];
+        return (interleaved ? i % 2 == 0 : i < half) ? re * c - im * s : re * s + im * c;
+    }
+
+    /** Element {@code i} of the query or key head that starts at {@code first}, normalized if the setup says so. */
+    private double headInput(int sequence, int first, int head, int i) {
+        double x = inputs[sequence][first + i];
+        if (norms == null) {
+            return x;
+        }
+        int headDim = setup.shape().headDim();
+        double squares = 0;
+        for (int d = 0; d < headDim; d++) {
+            squares += (double) inputs[sequence][first + d] * inputs[sequence][first + d];
+        }
+        return x / Math.sqrt(squares / headDim + EPS) * norms[head < setup.shape().numHeads() ? 0 : 1][i];
     }
 
     static int[] shuffled(int count, SplittableRandom random) {

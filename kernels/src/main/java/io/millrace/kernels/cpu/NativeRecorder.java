@@ -19,6 +19,7 @@ import io.millrace.kernels.AttentionShape;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
+import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
@@ -115,9 +116,9 @@ final class NativeRecorder implements Ops {
     }
 
     @Override
-    public void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
-        OpChecks.ropeAndCache(qkv, rope, shape, cache, layer);
-        owned("ropeAndCache", qkv, rope.cos(), rope.sin());
+    public void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, KvCache cache, int layer) {
+        OpChecks.ropeAndCache(qkv, norm, rope, shape, cache, layer);
+        owned("ropeAndCache", qkv, rope.cos(), rope.sin(), norm == null ? null : norm.query(), norm == null ? null : norm.key());
         NativeKvCache own = own("ropeAndCache", cache);
         add("ropeAndCache", MillraceCpu.MR_OP_ROPE_AND_CACHE(), args -> {
             matrix(mr_rope_args.qkv(args), qkv);
@@ -128,13 +129,17 @@ final class NativeRecorder implements Ops {
             mr_rope_args.rotary_dim(args, rope.rotaryDim());
             mr_rope_args.num_heads(args, shape.numHeads());
             mr_rope_args.layer(args, layer);
+            mr_rope_args.interleaved(args, rope.interleaved() ? 1 : 0);
+            mr_rope_args.query_norm(args, norm == null ? MemorySegment.NULL : norm.query().data());
+            mr_rope_args.key_norm(args, norm == null ? MemorySegment.NULL : norm.key().data());
+            mr_rope_args.norm_eps(args, norm == null ? 0 : norm.eps());
         });
     }
 
     @Override
-    public void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
-        OpChecks.attention(qkv, shape, cache, layer, out);
-        owned("attention", qkv, out);
+    public void attention(Tensor qkv, AttentionShape shape, Tensor sinks, KvCache cache, int layer, Tensor out) {
+        OpChecks.attention(qkv, shape, sinks, cache, layer, out);
+        owned("attention", qkv, sinks, out);
         NativeKvCache own = own("attention", cache);
         add("attention", MillraceCpu.MR_OP_ATTENTION(), args -> {
             matrix(mr_attention_args.qkv(args), qkv);
@@ -143,6 +148,9 @@ final class NativeRecorder implements Ops {
             mr_attention_args.num_heads(args, shape.numHeads());
             mr_attention_args.layer(args, layer);
             mr_attention_args.scale(args, shape.scale());
+            mr_attention_args.soft_cap(args, shape.softCap());
+            mr_attention_args.sinks(args, sinks == null ? MemorySegment.NULL : sinks.data());
+            mr_attention_args.window(args, shape.slidingWindow());
         });
     }
 

@@ -2,6 +2,7 @@ package io.millrace.kernels.reference;
 
 import io.millrace.kernels.AttentionShape;
 import io.millrace.kernels.Batch;
+import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -81,13 +82,16 @@ final class ReferenceOps {
         }
     }
 
-    void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, ReferenceKvCache cache, int layer) {
+    void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, ReferenceKvCache cache, int layer) {
         int headDim = shape.headDim();
         int blockSize = cache.shape().blockSize();
         for (long t = 0; t < rows(qkv); t++) {
             int position = batch.positions.getAtIndex(I32, t);
             // Queries and keys lie side by side and are rotated alike.
             for (int head = 0; head < shape.numHeads() + shape.numKvHeads(); head++) {
+                if (norm != null) {
+                    normalizeHead(qkv, t, (long) head * headDim, head < shape.numHeads() ? norm.query() : norm.key(), norm.eps());
+                }
                 rotate(qkv, t, (long) head * headDim, rope, position);
             }
             int block = block(batch.tokenSequence.getAtIndex(I32, t), position / blockSize);
@@ -100,15 +104,29 @@ final class ReferenceOps {
         }
     }
 
+    private static void normalizeHead(Tensor qkv, long t, long firstCol, Tensor weight, float eps) {
+        double squares = 0;
+        for (long c = 0; c < weight.cols(); c++) {
+            double v = get(qkv, t, firstCol + c);
+            squares += v * v;
+        }
+        double factor = 1 / Math.sqrt(squares / weight.cols() + eps);
+        for (long c = 0; c < weight.cols(); c++) {
+            set(qkv, t, firstCol + c, get(qkv, t, firstCol + c) * factor * get(weight, 0, c));
+        }
+    }
+
     private static void rotate(Tensor qkv, long t, long firstCol, Rope rope, int position) {
         int half = rope.rotaryDim() / 2;
         for (int i = 0; i < half; i++) {
             double cos = get(rope.cos(), position, i);
             double sin = get(rope.sin(), position, i);
-            double a = get(qkv, t, firstCol + i);
-            double b = get(qkv, t, firstCol + i + half);
-            set(qkv, t, firstCol + i, a * cos - b * sin);
-            set(qkv, t, firstCol + i + half, b * cos + a * sin);
+            long first = firstCol + (rope.interleaved() ? 2 * i : i);
+            long second = rope.interleaved() ? first + 1 : first + half;
+            double a = get(qkv, t, first);
+            double b = get(qkv, t, second);
+            set(qkv, t, first, a * cos - b * sin);
+            set(qkv, t, second, b * cos + a * sin);
         }
     }
 
@@ -120,11 +138,12 @@ final class ReferenceOps {
      * @param scores scratch {@code [longest context]}
      * @param sum    scratch {@code [headDim]}
      */
-    void attention(Tensor qkv, AttentionShape shape, ReferenceKvCache cache, int layer, Tensor out, double[] scores, double[] sum) {
+    void attention(Tensor qkv, AttentionShape shape, Tensor sinks, ReferenceKvCache cache, int layer, Tensor out, double[] scores,
+            double[] sum) {
         int headsPerKvHead = shape.numHeads() / shape.numKvHeads();
         for (long t = 0; t < rows(qkv); t++) {
             for (int head = 0; head < shape.numHeads(); head++) {
-                attend(qkv, t, head, head / headsPerKvHead, shape, cache, layer, scores, sum);
+                attend(qkv, t, head, head / headsPerKvHead, shape, sinks, cache, layer, scores, sum);
                 for (int i = 0; i < sum.length; i++) {
                     set(out, t, (long) head * shape.headDim() + i, sum[i]);
                 }
@@ -132,26 +151,28 @@ final class ReferenceOps {
         }
     }
 
-    /** One query head of one token over positions {@code [0, position]}: scores, softmax, weighted sum of the values. */
-    private void attend(Tensor qkv, long t, int head, int kvHead, AttentionShape shape, ReferenceKvCache cache, int layer,
-            double[] scores, double[] sum) {
+    /** One query head of one token over the positions that it sees: scores, softmax, weighted sum of the values. */
+    private void attend(Tensor qkv, long t, int head, int kvHead, AttentionShape shape, Tensor sinks, ReferenceKvCache cache,
+            int layer, double[] scores, double[] sum) {
         int headDim = shape.headDim();
         int blockSize = cache.shape().blockSize();
         int sequence = batch.tokenSequence.getAtIndex(I32, t);
         int contextEnd = batch.positions.getAtIndex(I32, t) + 1;
-        double max = Double.NEGATIVE_INFINITY;
-        for (int p = 0; p < contextEnd; p++) {
+        int contextBegin = shape.slidingWindow() == 0 ? 0 : Math.max(0, contextEnd - shape.slidingWindow());
+        double max = sinks == null ? Double.NEGATIVE_INFINITY : get(sinks, 0, head);
+        for (int p = contextBegin; p < contextEnd; p++) {
             long key = cache.index(layer, ReferenceKvCache.KEY, block(sequence, p / blockSize), p % blockSize) + (long) kvHead * headDim;
             double dot = 0;
             for (int i = 0; i < headDim; i++) {
                 dot += (double) get(qkv, t, (long) head * headDim + i) * cache.load(key + i);
             }
-            scores[p] = dot * shape.scale();
+            double score = dot * shape.scale();
+            scores[p] = shape.softCap() == 0 ? score : shape.softCap() * Math.tanh(score / shape.softCap());
             max = Math.max(max, scores[p]);
         }
-        double total = 0;
+        double total = sinks == null ? 0 : Math.exp(get(sinks, 0, head) - max);
         java.util.Arrays.fill(sum, 0);
-        for (int p = 0; p < contextEnd; p++) {
+        for (int p = contextBegin; p < contextEnd; p++) {
             double weight = Math.exp(scores[p] - max);
             total += weight;
             long value = cache.index(layer, ReferenceKvCache.VALUE, block(sequence, p / blockSize), p % blockSize) + (long) kvHead * headDim;

@@ -5,6 +5,7 @@ import io.millrace.kernels.Batch;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
+import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
@@ -69,21 +70,21 @@ final class ReferenceRecorder implements Ops {
     }
 
     @Override
-    public void ropeAndCache(Tensor qkv, Rope rope, AttentionShape shape, KvCache cache, int layer) {
-        OpChecks.ropeAndCache(qkv, rope, shape, cache, layer);
-        owned("ropeAndCache", qkv, rope.cos(), rope.sin());
+    public void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, KvCache cache, int layer) {
+        OpChecks.ropeAndCache(qkv, norm, rope, shape, cache, layer);
+        owned("ropeAndCache", qkv, rope.cos(), rope.sin(), norm == null ? null : norm.query(), norm == null ? null : norm.key());
         ReferenceKvCache own = own("ropeAndCache", cache);
-        add("ropeAndCache", () -> ops.ropeAndCache(qkv, rope, shape, own, layer));
+        add("ropeAndCache", () -> ops.ropeAndCache(qkv, norm, rope, shape, own, layer));
     }
 
     @Override
-    public void attention(Tensor qkv, AttentionShape shape, KvCache cache, int layer, Tensor out) {
-        OpChecks.attention(qkv, shape, cache, layer, out);
-        owned("attention", qkv, out);
+    public void attention(Tensor qkv, AttentionShape shape, Tensor sinks, KvCache cache, int layer, Tensor out) {
+        OpChecks.attention(qkv, shape, sinks, cache, layer, out);
+        owned("attention", qkv, sinks, out);
         ReferenceKvCache own = own("attention", cache);
         double[] scores = new double[batch.maxBlocksPerSequence() * cache.shape().blockSize()];
         double[] sum = new double[shape.headDim()];
-        add("attention", () -> ops.attention(qkv, shape, own, layer, out, scores, sum));
+        add("attention", () -> ops.attention(qkv, shape, sinks, own, layer, out, scores, sum));
     }
 
     @Override

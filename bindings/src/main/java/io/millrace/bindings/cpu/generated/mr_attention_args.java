@@ -21,6 +21,9 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t num_heads;
  *     int32_t layer;
  *     float scale;
+ *     float soft_cap;
+ *     const float *sinks;
+ *     int32_t window;
  *     int32_t reserved;
  * }
  * }
@@ -38,6 +41,9 @@ public class mr_attention_args {
         MillraceCpu.C_INT.withName("num_heads"),
         MillraceCpu.C_INT.withName("layer"),
         MillraceCpu.C_FLOAT.withName("scale"),
+        MillraceCpu.C_FLOAT.withName("soft_cap"),
+        MillraceCpu.C_POINTER.withName("sinks"),
+        MillraceCpu.C_INT.withName("window"),
         MillraceCpu.C_INT.withName("reserved")
     ).withName("mr_attention_args");
 
@@ -310,6 +316,138 @@ public class mr_attention_args {
      */
     public static void scale(MemorySegment struct, float fieldValue) {
         struct.set(scale$LAYOUT, scale$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat soft_cap$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("soft_cap"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float soft_cap
+     * }
+     */
+    public static final OfFloat soft_cap$layout() {
+        return soft_cap$LAYOUT;
+    }
+
+    private static final long soft_cap$OFFSET = $LAYOUT.byteOffset(groupElement("soft_cap"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float soft_cap
+     * }
+     */
+    public static final long soft_cap$offset() {
+        return soft_cap$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float soft_cap
+     * }
+     */
+    public static float soft_cap(MemorySegment struct) {
+        return struct.get(soft_cap$LAYOUT, soft_cap$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float soft_cap
+     * }
+     */
+    public static void soft_cap(MemorySegment struct, float fieldValue) {
+        struct.set(soft_cap$LAYOUT, soft_cap$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout sinks$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("sinks"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const float *sinks
+     * }
+     */
+    public static final AddressLayout sinks$layout() {
+        return sinks$LAYOUT;
+    }
+
+    private static final long sinks$OFFSET = $LAYOUT.byteOffset(groupElement("sinks"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const float *sinks
+     * }
+     */
+    public static final long sinks$offset() {
+        return sinks$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const float *sinks
+     * }
+     */
+    public static MemorySegment sinks(MemorySegment struct) {
+        return struct.get(sinks$LAYOUT, sinks$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const float *sinks
+     * }
+     */
+    public static void sinks(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(sinks$LAYOUT, sinks$OFFSET, fieldValue);
+    }
+
+    private static final OfInt window$LAYOUT = (OfInt)$LAYOUT.select(groupElement("window"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t window
+     * }
+     */
+    public static final OfInt window$layout() {
+        return window$LAYOUT;
+    }
+
+    private static final long window$OFFSET = $LAYOUT.byteOffset(groupElement("window"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t window
+     * }
+     */
+    public static final long window$offset() {
+        return window$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t window
+     * }
+     */
+    public static int window(MemorySegment struct) {
+        return struct.get(window$LAYOUT, window$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t window
+     * }
+     */
+    public static void window(MemorySegment struct, int fieldValue) {
+        struct.set(window$LAYOUT, window$OFFSET, fieldValue);
     }
 
     private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));

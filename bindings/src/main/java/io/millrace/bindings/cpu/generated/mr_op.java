@@ -172,7 +172,7 @@ public class mr_op {
             mr_swiglu_args.layout().withName("swiglu"),
             mr_gather_args.layout().withName("gather"),
             mr_sample_args.layout().withName("sample")
-        ).withName("$anon$238:5");
+        ).withName("$anon$252:5");
 
         /**
          * The layout of this union

@@ -23,6 +23,10 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t rotary_dim;
  *     int32_t num_heads;
  *     int32_t layer;
+ *     int32_t interleaved;
+ *     const float *query_norm;
+ *     const float *key_norm;
+ *     float norm_eps;
  *     int32_t reserved;
  * }
  * }
@@ -42,6 +46,10 @@ public class mr_rope_args {
         MillraceCpu.C_INT.withName("rotary_dim"),
         MillraceCpu.C_INT.withName("num_heads"),
         MillraceCpu.C_INT.withName("layer"),
+        MillraceCpu.C_INT.withName("interleaved"),
+        MillraceCpu.C_POINTER.withName("query_norm"),
+        MillraceCpu.C_POINTER.withName("key_norm"),
+        MillraceCpu.C_FLOAT.withName("norm_eps"),
         MillraceCpu.C_INT.withName("reserved")
     ).withName("mr_rope_args");
 
@@ -402,6 +410,182 @@ public class mr_rope_args {
      */
     public static void layer(MemorySegment struct, int fieldValue) {
         struct.set(layer$LAYOUT, layer$OFFSET, fieldValue);
+    }
+
+    private static final OfInt interleaved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("interleaved"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t interleaved
+     * }
+     */
+    public static final OfInt interleaved$layout() {
+        return interleaved$LAYOUT;
+    }
+
+    private static final long interleaved$OFFSET = $LAYOUT.byteOffset(groupElement("interleaved"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t interleaved
+     * }
+     */
+    public static final long interleaved$offset() {
+        return interleaved$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t interleaved
+     * }
+     */
+    public static int interleaved(MemorySegment struct) {
+        return struct.get(interleaved$LAYOUT, interleaved$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t interleaved
+     * }
+     */
+    public static void interleaved(MemorySegment struct, int fieldValue) {
+        struct.set(interleaved$LAYOUT, interleaved$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout query_norm$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("query_norm"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const float *query_norm
+     * }
+     */
+    public static final AddressLayout query_norm$layout() {
+        return query_norm$LAYOUT;
+    }
+
+    private static final long query_norm$OFFSET = $LAYOUT.byteOffset(groupElement("query_norm"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const float *query_norm
+     * }
+     */
+    public static final long query_norm$offset() {
+        return query_norm$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const float *query_norm
+     * }
+     */
+    public static MemorySegment query_norm(MemorySegment struct) {
+        return struct.get(query_norm$LAYOUT, query_norm$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const float *query_norm
+     * }
+     */
+    public static void query_norm(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(query_norm$LAYOUT, query_norm$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout key_norm$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("key_norm"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const float *key_norm
+     * }
+     */
+    public static final AddressLayout key_norm$layout() {
+        return key_norm$LAYOUT;
+    }
+
+    private static final long key_norm$OFFSET = $LAYOUT.byteOffset(groupElement("key_norm"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const float *key_norm
+     * }
+     */
+    public static final long key_norm$offset() {
+        return key_norm$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const float *key_norm
+     * }
+     */
+    public static MemorySegment key_norm(MemorySegment struct) {
+        return struct.get(key_norm$LAYOUT, key_norm$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const float *key_norm
+     * }
+     */
+    public static void key_norm(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(key_norm$LAYOUT, key_norm$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat norm_eps$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("norm_eps"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float norm_eps
+     * }
+     */
+    public static final OfFloat norm_eps$layout() {
+        return norm_eps$LAYOUT;
+    }
+
+    private static final long norm_eps$OFFSET = $LAYOUT.byteOffset(groupElement("norm_eps"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float norm_eps
+     * }
+     */
+    public static final long norm_eps$offset() {
+        return norm_eps$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float norm_eps
+     * }
+     */
+    public static float norm_eps(MemorySegment struct) {
+        return struct.get(norm_eps$LAYOUT, norm_eps$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float norm_eps
+     * }
+     */
+    public static void norm_eps(MemorySegment struct, float fieldValue) {
+        struct.set(norm_eps$LAYOUT, norm_eps$OFFSET, fieldValue);
     }
 
     private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
