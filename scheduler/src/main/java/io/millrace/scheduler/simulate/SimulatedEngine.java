@@ -1,0 +1,129 @@
+package io.millrace.scheduler.simulate;
+
+import io.millrace.engine.Engine;
+import io.millrace.engine.EngineLimits;
+import io.millrace.engine.Sequence;
+import io.millrace.engine.StepPlan;
+import io.millrace.engine.StepResult;
+import java.util.Arrays;
+
+/** Computes nothing: every sequence gets as many tokens as was said before, then the end-of-sequence token. Hashes the plans it sees. */
+final class SimulatedEngine implements Engine {
+    private static final int EOS = 2;
+    private static final int WORD = 7;
+
+    private final EngineLimits limits;
+    private final Result result;
+    private int[] numOutputById = new int[1024];
+    private long scheduleHash;
+
+    SimulatedEngine(EngineLimits limits) {
+        this.limits = limits;
+        this.result = new Result(limits.maxNumSeqs());
+    }
+
+    /** Limits of an engine of this size that has what the simulation does not look at. */
+    static EngineLimits limits(int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int numBlocks, int blockSize) {
+        return new EngineLimits(Simulation.VOCABULARY, maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumSeqs, 0, numBlocks, blockSize,
+                new int[] {EOS});
+    }
+
+    /** Output tokens after which the sequence ends if nothing ends it before. */
+    void setNumOutput(long id, int numOutput) {
+        if (id >= numOutputById.length) {
+            numOutputById = Arrays.copyOf(numOutputById, Math.max((int) id + 1, 2 * numOutputById.length));
+        }
+        numOutputById[(int) id] = numOutput;
+    }
+
+    /** Equal for equal schedules: of every plan, which tokens of which sequences. */
+    long scheduleHash() {
+        return scheduleHash;
+    }
+
+    @Override
+    public EngineLimits limits() {
+        return limits;
+    }
+
+    @Override
+    public void begin(Sequence sequence) {}
+
+    @Override
+    public void end(Sequence sequence) {}
+
+    @Override
+    public StepResult execute(StepPlan plan) {
+        long hash = scheduleHash;
+        for (int i = 0; i < plan.size(); i++) {
+            Sequence sequence = plan.sequence(i);
+            hash = 31 * (31 * (31 * hash + sequence.id()) + plan.firstPosition(i)) + plan.numTokens(i);
+            boolean last = sequence.numOutputTokens() + 1 >= numOutputById[(int) sequence.id()];
+            result.tokens[i] = !plan.samples(i) ? -1 : last ? EOS : WORD;
+        }
+        scheduleHash = hash;
+        return result;
+    }
+
+    @Override
+    public void close() {}
+
+    /** Tokens only; nobody asks for log-probabilities here. */
+    private static final class Result implements StepResult {
+        private final int[] tokens;
+
+        Result(int maxNumSeqs) {
+            tokens = new int[maxNumSeqs];
+        }
+
+        @Override
+        public int token(int i) {
+            return tokens[i];
+        }
+
+        @Override
+        public int sampledRow(int i) {
+            return tokens[i] < 0 ? -1 : i;
+        }
+
+        @Override
+        public int firstScoredRow(int i) {
+            return 0;
+        }
+
+        @Override
+        public int numScoredRows(int i) {
+            return 0;
+        }
+
+        @Override
+        public int rowToken(int r) {
+            return tokens[r];
+        }
+
+        @Override
+        public float logprob(int r) {
+            return 0;
+        }
+
+        @Override
+        public int rank(int r) {
+            return 1;
+        }
+
+        @Override
+        public int numTop(int r) {
+            return 0;
+        }
+
+        @Override
+        public int topId(int r, int k) {
+            throw new IndexOutOfBoundsException(k);
+        }
+
+        @Override
+        public float topLogprob(int r, int k) {
+            throw new IndexOutOfBoundsException(k);
+        }
+    }
+}
