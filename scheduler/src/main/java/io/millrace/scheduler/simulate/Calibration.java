@@ -57,7 +57,7 @@ public final class Calibration {
     private void measure() {
         EngineLimits limits = engine.limits();
         long cacheTokens = (long) limits.numBlocks() * limits.blockSize();
-        int longest = (int) Math.clamp(Math.min(limits.maxModelLen(), cacheTokens) - DECODE_STEPS, 1, LONGEST_PROMPT);
+        int longest = Math.clamp(Math.min(limits.maxModelLen(), cacheTokens) - DECODE_STEPS, 1, LONGEST_PROMPT);
         // Warm: code, caches and pages that are touched for the first time.
         batch(1, Math.min(longest, 32));
         batch(Math.min(limits.maxNumSeqs(), 4), Math.min(longest, 32));

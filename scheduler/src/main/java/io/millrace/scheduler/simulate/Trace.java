@@ -63,7 +63,7 @@ public record Trace(List<Arrival> arrivals) {
     }
 
     private static int scaled(int length, double factor) {
-        return (int) Math.clamp(Math.round(length * factor), 1, Integer.MAX_VALUE / 4);
+        return Math.clamp(Math.round(length * factor), 1, Integer.MAX_VALUE / 4);
     }
 
     /** The trace {@code times} over, one after the other with a mean gap in between. */

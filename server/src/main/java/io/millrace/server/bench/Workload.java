@@ -1,9 +1,7 @@
 package io.millrace.server.bench;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import io.millrace.scheduler.simulate.Trace;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,7 +31,7 @@ public record Workload(List<Request> requests) {
     }
 
     /**
-     * A trace of {@code {"t_ms": arrival, "in": prompt tokens, "out": output tokens}} lines, with random prompts of those lengths.
+     * The requests of a {@link TraceFile}, with random prompts of those lengths.
      *
      * @param maxPrompts lines to take at most
      * @param speed      2 = arrivals twice as fast as recorded
@@ -41,27 +39,9 @@ public record Workload(List<Request> requests) {
      */
     public static Workload trace(Path file, int maxPrompts, double speed, int firstTokenId, int lastTokenId, long seed) throws IOException {
         Random random = new Random(seed);
-        ObjectMapper json = new ObjectMapper();
         List<Request> requests = new ArrayList<>();
-        List<String> lines = Files.readAllLines(file);
-        for (int i = 0; i < lines.size() && requests.size() < maxPrompts; i++) {
-            if (lines.get(i).isBlank()) {
-                continue;
-            }
-            JsonNode line;
-            try {
-                line = json.readTree(lines.get(i));
-            } catch (IOException e) {
-                throw new IOException("line " + (i + 1) + " of " + file + " is not JSON", e);
-            }
-            if (!line.path("t_ms").isNumber() || line.path("in").asInt() < 1) {
-                throw new IOException("line " + (i + 1) + " of " + file + " needs numbers t_ms, in (at least 1) and out");
-            }
-            requests.add(new Request(ids(random, line.path("in").asInt(), firstTokenId, lastTokenId), Math.max(1, line.path("out").asInt(1)),
-                    (long) (line.path("t_ms").asDouble() * 1e6 / speed)));
-        }
-        if (requests.isEmpty()) {
-            throw new IOException(file + " holds no request");
+        for (Trace.Arrival arrival : TraceFile.read(file, maxPrompts).arrivals()) {
+            requests.add(new Request(ids(random, arrival.numPrompt(), firstTokenId, lastTokenId), arrival.numOutput(), (long) (arrival.nanos() / speed)));
         }
         return new Workload(requests);
     }

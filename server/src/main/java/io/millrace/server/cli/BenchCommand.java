@@ -8,8 +8,8 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code millrace bench}: the measuring commands. */
-@Command(name = "bench", sortOptions = false, header = "Measure speed: of the engine in this process, or of a server over HTTP.%n",
-        synopsisHeading = "Usage: ", customSynopsis = "./millrace bench latency|throughput|serve [flags]", commandListHeading = "%nCommands:%n")
+@Command(name = "bench", sortOptions = false, header = "Measure speed: of the engine in this process, of a server over HTTP, or of the scheduler in virtual time.%n",
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace bench latency|throughput|serve|schedule [flags]", commandListHeading = "%nCommands:%n")
 final class BenchCommand implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -22,6 +22,7 @@ final class BenchCommand implements Runnable {
         line.addSubcommand("latency", BenchLatencyCommand.create());
         line.addSubcommand("throughput", BenchThroughputCommand.create());
         line.addSubcommand("serve", new CommandLine(new BenchServeCommand()));
+        line.addSubcommand("schedule", BenchScheduleCommand.create());
         return line;
     }
 

@@ -34,7 +34,6 @@ import picocli.CommandLine.TypeConversionException;
 final class BenchServeCommand implements Callable<Integer> {
     private static final Pattern ID_RANGE = Pattern.compile("(\\d+):(\\d+)");
     private static final int DEFAULT_PROMPTS = 200;
-    private static final Pattern LIMIT = Pattern.compile("(ttft|tpot|e2el):(\\d+(?:\\.\\d+)?)");
 
     @Spec
     private CommandSpec spec;
@@ -55,7 +54,7 @@ final class BenchServeCommand implements Callable<Integer> {
     @Option(names = "--dataset-name", defaultValue = "random", paramLabel = "random|trace", description = "random lengths, or a trace of arrivals and lengths (default: ${DEFAULT-VALUE})")
     private String dataset;
 
-    @Option(names = "--dataset-path", paramLabel = "FILE", description = "the trace: lines of {\"t_ms\": 12, \"in\": 100, \"out\": 20}")
+    @Option(names = "--dataset-path", paramLabel = "FILE", description = "the trace: lines of {\"t_ms\": 12, \"in\": 100, \"out\": 20}, or a CSV file of the Azure LLM inference traces")
     private Path datasetPath;
 
     @Option(names = "--num-prompts", paramLabel = "INT", description = "requests (default: 200, or the whole trace)")
@@ -111,7 +110,7 @@ final class BenchServeCommand implements Callable<Integer> {
         Workload workload = workload();
         int concurrency = maxConcurrency == null ? workload.requests().size() : maxConcurrency;
         try (OpenAiClient client = new OpenAiClient(baseUrl, key(), Duration.ofSeconds(timeout))) {
-            ServeBench.Options options = new ServeBench.Options(modelName(client), endpoint.equals("chat"), !respectEos, temperature, concurrency, limits());
+            ServeBench.Options options = new ServeBench.Options(modelName(client), endpoint.equals("chat"), !respectEos, temperature, concurrency, BenchFlags.goodput(goodput));
             String error = ServeBench.probe(client, workload.requests().getFirst(), options);
             if (error != null) {
                 refuseWithoutKey(error);
@@ -218,25 +217,6 @@ final class BenchServeCommand implements Callable<Integer> {
         }
         problems.add("CLI-002: --request-rate '" + requestRate + "': use requests per second above 0, or inf");
         return Double.NaN;
-    }
-
-    private ServeBench.Goodput limits() {
-        double ttft = Double.POSITIVE_INFINITY;
-        double tpot = Double.POSITIVE_INFINITY;
-        double e2e = Double.POSITIVE_INFINITY;
-        for (String text : goodput) {
-            Matcher limit = LIMIT.matcher(text.strip());
-            if (!limit.matches()) {
-                throw new ConfigException(List.of("CLI-002: --goodput '" + text + "': use ttft:MS, tpot:MS or e2el:MS"));
-            }
-            double millis = Double.parseDouble(limit.group(2));
-            switch (limit.group(1)) {
-                case "ttft" -> ttft = millis;
-                case "tpot" -> tpot = millis;
-                default -> e2e = millis;
-            }
-        }
-        return new ServeBench.Goodput(ttft, tpot, e2e);
     }
 
     private Map<String, Object> settings(ServeBench.Options options, Workload workload) {

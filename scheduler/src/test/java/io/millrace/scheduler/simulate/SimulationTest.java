@@ -1,0 +1,134 @@
+package io.millrace.scheduler.simulate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.millrace.engine.EngineLimits;
+import io.millrace.scheduler.FinishReason;
+import io.millrace.scheduler.RejectedException;
+import io.millrace.scheduler.SchedulerConfig;
+import io.millrace.scheduler.simulate.LoadSeries.Quantity;
+import io.millrace.scheduler.simulate.Trace.Arrival;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.Test;
+
+class SimulationTest {
+    private static final StepCost COST = new StepCost("test", 10_000_000, 100_000, 0, 0, 0);
+
+    private static SimulationResult run(Trace trace, EngineLimits limits, int maxQueued) {
+        SchedulerConfig config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), limits.maxNumBatchedTokens(), maxQueued);
+        return Simulation.run(trace, new Simulation.Options(limits, config, COST, Simulation.Objective.NONE, 0, 0, 1, 7));
+    }
+
+    private static Trace random(int count, long gapNanos, long seed) {
+        SplittableRandom random = new SplittableRandom(seed);
+        List<Arrival> arrivals = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            arrivals.add(new Arrival(i * gapNanos, 1 + random.nextInt(200), 1 + random.nextInt(50), 0, 0));
+        }
+        return new Trace(arrivals);
+    }
+
+    /** Property: the times of a lone request are the cost model's: 100 prompt tokens in two steps of 64, then one token a step. */
+    @Test
+    void aLoneRequestTakesWhatItsStepsCost() {
+        SimulationResult result = run(new Trace(List.of(new Arrival(5_000_000_000L, 100, 3, 0, 0))), Simulation.limits(512, 4, 64, 64, 16), 10);
+        assertThat(result.numSteps()).isEqualTo(4);
+        assertThat(result.all().ttft().millis(50)).isCloseTo(2 * 10 + 100 * 0.1, within(1e-3));
+        assertThat(result.all().tpot().millis(50)).isCloseTo(10.1, within(1e-3));
+        assertThat(result.all().e2e().millis(50)).isCloseTo(30 + 2 * 10.1, within(1e-3));
+        assertThat(result.virtualSeconds()).as("time before the arrival counts").isCloseTo(5.0502, within(1e-4));
+    }
+
+    /** Property: every request is counted once, completed or refused, and completed ones got exactly their tokens. */
+    @Test
+    void nothingIsLost() {
+        Trace trace = random(500, 2_000_000, 1);
+        SimulationResult result = run(trace, Simulation.limits(512, 8, 128, 60, 16), 20);
+        assertThat(result.all().rejected()).isPositive();
+        assertThat(result.rejections()).containsOnlyKeys(RejectedException.Kind.QUEUE_FULL);
+        assertThat(result.all().completed() + result.all().rejected()).isEqualTo(500);
+        assertThat(result.finishReasons()).containsOnlyKeys(FinishReason.LENGTH);
+        SimulationResult roomy = run(trace, Simulation.limits(512, 8, 128, 60, 16), 1000);
+        assertThat(roomy.all().completed()).isEqualTo(500);
+        assertThat(roomy.numPreemptions()).isPositive();
+        assertThat(roomy.all().outputTokens()).isEqualTo(trace.arrivals().stream().mapToLong(Arrival::numOutput).sum());
+        assertThat(roomy.all().promptTokens()).isEqualTo(trace.arrivals().stream().mapToLong(Arrival::numPrompt).sum());
+        assertThat(Arrays.stream(roomy.load().peaks(Quantity.WAITING, 50)).max().orElse(0)).isBetween(300.0, 500.0);
+    }
+
+    /** Property: the same seed gives the same schedule and the same figures; another trace another one. */
+    @Test
+    void equalSeedsGiveEqualSchedules() {
+        EngineLimits limits = Simulation.limits(512, 8, 128, 60, 16);
+        SimulationResult first = run(random(300, 3_000_000, 1), limits, 1000);
+        SimulationResult second = run(random(300, 3_000_000, 1), limits, 1000);
+        SimulationResult other = run(random(300, 3_000_000, 2), limits, 1000);
+        assertThat(second.scheduleHash()).isEqualTo(first.scheduleHash());
+        assertThat(second.virtualSeconds()).isEqualTo(first.virtualSeconds());
+        assertThat(second.all().ttft().millis(99)).isEqualTo(first.all().ttft().millis(99));
+        assertThat(other.scheduleHash()).isNotEqualTo(first.scheduleHash());
+    }
+
+    /** Property: a request that asks for more than it gets ends by itself, as a real one does, not by its limit. */
+    @Test
+    void answersEndBeforeTheirLimit() {
+        EngineLimits limits = Simulation.limits(512, 8, 128, 60, 16);
+        SchedulerConfig config = new SchedulerConfig(8, 128, 128, 1000);
+        SimulationResult result = Simulation.run(random(50, 3_000_000, 1),
+                new Simulation.Options(limits, config, COST, new Simulation.Objective(1e9, 1e9, 1e9), 0, 100, 1, 0));
+        assertThat(result.finishReasons()).containsOnlyKeys(FinishReason.STOP);
+        assertThat(result.all().good()).isEqualTo(50);
+        SimulationResult none = Simulation.run(random(50, 3_000_000, 1),
+                new Simulation.Options(limits, config, COST, new Simulation.Objective(0.1, 1e9, 1e9), 0, 100, 1, 0));
+        assertThat(none.all().good()).isZero();
+    }
+
+    /** Property: changes of a trace keep what they do not change. */
+    @Test
+    void tracesAreScaledRepeatedAndMixed() {
+        Trace trace = random(210, 1_000_000, 1);
+        assertThat(trace.faster(10).seconds()).isCloseTo(trace.seconds() / 10, within(1e-6));
+        assertThat(trace.repeated(3).size()).isEqualTo(630);
+        assertThat(trace.repeated(3).seconds()).isCloseTo(3 * trace.seconds(), within(0.01));
+        Trace mixed = trace.withTenants(new double[] {20, 1}, 5);
+        long light = mixed.arrivals().stream().filter(a -> a.tenant() == 1).count();
+        assertThat(light).isBetween(3L, 25L);
+        assertThat(mixed.numTenants()).isEqualTo(2);
+        assertThat(trace.longer(0.5).maxLength()).isBetween(trace.maxLength() / 2 - 2, trace.maxLength() / 2 + 2);
+        assertThatThrownBy(() -> new Arrival(0, 0, 1, 0, 0)).hasMessageContaining("SIM-003");
+    }
+
+    /** Property: however long a series is, peaks and the time they span are kept. */
+    @Test
+    void seriesKeepPeaksOverAnyTime() {
+        LoadSeries series = new LoadSeries(1_000_000);
+        for (int i = 0; i < 100_000; i++) {
+            series.record(i * 1_000_000L, i == 70_000 ? 500 : 3, 1, 2);
+        }
+        assertThat(series.seconds()).isBetween(100.0, 201.0);
+        double[] peaks = series.peaks(Quantity.WAITING, 40);
+        assertThat(Arrays.stream(peaks).max().orElse(0)).isEqualTo(500);
+        assertThat(Arrays.stream(peaks).filter(peak -> peak == 3).count()).isEqualTo(39);
+        // A long silence: what held before it holds through it.
+        series.record(400_000_000_000L, 0, 0, 0);
+        assertThat(series.peaks(Quantity.RUNNING, 10)).containsOnly(1);
+    }
+
+    /** Property: a real engine can be measured through the same loop, and the fit predicts it. Here one that takes no time to speak of. */
+    @Test
+    void calibrationMeasuresAnEngine() {
+        EngineLimits limits = Simulation.limits(256, 16, 128, 100, 16);
+        SimulatedEngine engine = new SimulatedEngine(limits);
+        for (int id = 1; id < 100_000; id++) {
+            engine.setNumOutput(id, 1000);
+        }
+        CostFit.Fitted fitted = Calibration.run(engine, SchedulerConfig.defaults(limits), 0.05, "nothing");
+        assertThat(fitted.numSteps()).isGreaterThan(20);
+        assertThat(fitted.cost().fixedNanos()).isLessThan(50_000_000);
+    }
+}
