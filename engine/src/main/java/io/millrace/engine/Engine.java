@@ -23,6 +23,11 @@ public interface Engine extends AutoCloseable {
     /** Runs the plan and returns its outputs, valid until the next call. */
     StepResult execute(StepPlan plan);
 
+    /** Where the step in progress is, for people; null if there is none or it is not known. Any thread. */
+    default String position() {
+        return null;
+    }
+
     @Override
     void close();
 }

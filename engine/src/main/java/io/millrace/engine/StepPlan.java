@@ -87,4 +87,15 @@ public final class StepPlan {
         }
         return rows;
     }
+
+    @Override
+    public String toString() {
+        int prompts = 0;
+        int longest = 0;
+        for (int i = 0; i < size; i++) {
+            prompts += numTokens[i] > 1 ? 1 : 0;
+            longest = Math.max(longest, firstPosition[i] + numTokens[i]);
+        }
+        return size + " sequences (" + prompts + " with more than one token), " + totalTokens + " tokens, longest context " + longest;
+    }
 }

@@ -15,6 +15,12 @@ final class CommandQueue {
         /** Runs on the engine thread. */
         abstract void run();
 
+        /**
+         * Runs instead of {@link #run}, in the place of an engine thread whose step does not return: nothing may be freed then. What
+         * it leaves undone must be of no consequence once every request has been told its end.
+         */
+        void runDuringStep() {}
+
         /** Runs on the engine thread instead of {@link #run} if the loop ended before. */
         abstract void refuse();
 

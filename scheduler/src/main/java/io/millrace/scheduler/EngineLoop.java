@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
 
 /**
@@ -18,11 +19,9 @@ import java.util.function.LongSupplier;
  * one step.
  *
  * <p>Every request that was accepted gets {@link TokenSink#onFinish} exactly once, whatever happens: engine failure, shutdown, a sink
- * that throws. The engine is not closed here; close it after {@link #shutdown}.
+ * that throws, a step that never returns (see {@link Watchdog}). The engine is not closed here; close it after {@link #shutdown}.
  */
 public final class EngineLoop implements GenerationService {
-    /** Beyond the grace period: how long a step in progress may take to end before shutdown stops waiting for it. */
-    private static final Duration LAST_STEP = Duration.ofSeconds(30);
     private static final Duration LONGEST_GRACE = Duration.ofDays(1);
     private static final System.Logger LOG = System.getLogger("io.millrace.scheduler");
 
@@ -30,6 +29,9 @@ public final class EngineLoop implements GenerationService {
     private final EngineLimits limits;
     private final LongSupplier nanoTime;
     private final Duration lastStep;
+    private final StepGuard guard = new StepGuard();
+    private final Watchdog watchdog;
+    private final Thread watchdogThread;
     private final Scheduler scheduler;
     private final Progress progress;
     private final Admission admission;
@@ -42,16 +44,20 @@ public final class EngineLoop implements GenerationService {
     private volatile boolean accepting = true;
     private volatile boolean alive = true;
     private volatile String failure;
+    /** Why all requests were ended in the middle of a step that has not returned yet; null usually. */
+    private volatile String abandoned;
     private volatile long shutdownDeadlineNanos = Long.MAX_VALUE;
     private boolean stuckReported;
 
-    /** The engine thread's own: the command being run and those taken with it, until they have run. */
+    // The engine thread's own, or that of whoever took its place.
+    /** The command being run and those taken with it, until they have run. */
     private CommandQueue.Command inHand;
+    /** What the step in progress computes. */
+    private StepPlan inEngine;
 
-    private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener,
-            Duration lastStep) {
+    private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, LoopOptions options) {
         this.engine = engine;
-        this.lastStep = lastStep;
+        this.lastStep = options.lastStep();
         this.limits = engine.limits();
         this.nanoTime = nanoTime;
         this.scheduler = new Scheduler(engine, config, nanoTime, listener);
@@ -62,21 +68,20 @@ public final class EngineLoop implements GenerationService {
         // A daemon: the front end keeps the process alive, and a forgotten loop must not.
         this.thread = Thread.ofPlatform().name("millrace-engine").daemon().unstarted(this::run);
         commands.setConsumer(thread);
+        this.watchdog = new Watchdog(new Watched(), options.stepTimeout(), thread, nanoTime.getAsLong());
+        this.watchdogThread = Thread.ofPlatform().name("millrace-watchdog").daemon().unstarted(this::watch);
+    }
+
+    /** {@link #start(Engine, SchedulerConfig, SchedulerListener, LoopOptions)} with the usual options. */
+    public static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener) {
+        return start(engine, config, listener, LoopOptions.defaults());
     }
 
     /** Starts the engine thread. From here on only it touches {@code engine}. */
-    public static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener) {
-        return start(engine, config, listener, System::nanoTime);
-    }
-
-    static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LongSupplier nanoTime) {
-        return start(engine, config, listener, nanoTime, LAST_STEP);
-    }
-
-    /** @param lastStep beyond the grace of a shutdown: how long a step in progress may take to end */
-    static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LongSupplier nanoTime, Duration lastStep) {
-        EngineLoop loop = new EngineLoop(engine, config, nanoTime, listener, lastStep);
+    public static EngineLoop start(Engine engine, SchedulerConfig config, SchedulerListener listener, LoopOptions options) {
+        EngineLoop loop = new EngineLoop(engine, config, System::nanoTime, listener, options);
         loop.thread.start();
+        loop.watchdogThread.start();
         return loop;
     }
 
@@ -132,6 +137,10 @@ public final class EngineLoop implements GenerationService {
         if (!accepting || !alive) {
             throw closed();
         }
+        String cause = abandoned;
+        if (cause != null) {
+            throw new RejectedException(RejectedException.Kind.STALLED, cause, (int) Math.max(1, watchdog.intervalNanos() / 1_000_000_000L));
+        }
     }
 
     private RejectedException closed() {
@@ -153,7 +162,8 @@ public final class EngineLoop implements GenerationService {
         int inside = admission.numInside();
         int running = Math.min(progress.numRunning, inside);
         return new Status(alive, accepting && alive, running, inside - running, progress.numFreeBlocks, limits.numBlocks(),
-                progress.numSteps, alive ? admission.stalledNanos(nanoTime.getAsLong()) : 0, progress.numPreemptions, failure);
+                progress.numSteps, alive ? admission.stalledNanos(nanoTime.getAsLong()) : 0, progress.numPreemptions, failure,
+                alive ? watchdog.stall() : null);
     }
 
     /**
@@ -195,6 +205,8 @@ public final class EngineLoop implements GenerationService {
             }
         }
         if (thread.isAlive() && isFirstReport()) {
+            // Nobody will come back for them: their readers are told now.
+            abandon(FinishReason.ABORT, null, 0);
             LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + lastStep.toSeconds()
                     + " s after the grace period; end the process without closing the engine");
         }
@@ -231,6 +243,7 @@ public final class EngineLoop implements GenerationService {
             RequestEvents.log("the engine failed; every request ends with an error and new ones are refused", t);
         }
         alive = false;
+        LockSupport.unpark(watchdogThread);
         // Closed before the last requests end, so that none can slip in behind them.
         CommandQueue.Command rest = commands.close();
         scheduler.finishAll(reason, message);
@@ -282,13 +295,93 @@ public final class EngineLoop implements GenerationService {
         }
         stats.setPlan(plan);
         long scheduled = nanoTime.getAsLong();
-        StepResult result = engine.execute(plan);
+        StepResult result = execute(plan);
         long executed = nanoTime.getAsLong();
+        if (abandoned != null) {
+            // Everybody has been told already; what is left is to free what they held.
+            scheduler.finishAll(FinishReason.ERROR, abandoned);
+            abandoned = null;
+            return;
+        }
         scheduler.settle(plan, result);
         long settled = nanoTime.getAsLong();
         retryAfter.onStep(plan.totalTokens(), settled - start);
         stats.setOutcome(progress, limits.numBlocks(), start, scheduled - start, executed - scheduled, settled - executed);
+        progress.onStepTook(settled - start);
         scheduler.events().step(stats);
+    }
+
+    private StepResult execute(StepPlan plan) {
+        inEngine = plan;
+        guard.enter();
+        try {
+            return engine.execute(plan);
+        } finally {
+            guard.leave();
+            inEngine = null;
+        }
+    }
+
+    // ---- in the engine thread's place ----------------------------------------------------------------------------------------------
+
+    private void watch() {
+        while (alive) {
+            LockSupport.parkNanos(this, watchdog.intervalNanos());
+            try {
+                watchdog.look(nanoTime.getAsLong());
+            } catch (RuntimeException | Error e) {
+                RequestEvents.log("the watchdog failed to look and will try again", e);
+            }
+        }
+    }
+
+    /** Tells every request its end while the engine keeps the engine thread; what they hold is freed when it comes back. */
+    private boolean abandon(FinishReason reason, String message, long stalledNanos) {
+        Boolean done = guard.inItsPlace(() -> {
+            // The step that was seen to hang may have ended since, and this be another.
+            if (admission.stalledNanos(nanoTime.getAsLong()) < stalledNanos) {
+                return false;
+            }
+            for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
+                c.runDuringStep();
+            }
+            scheduler.tellAll(reason, message);
+            // Before the engine thread can come back, or it would settle tokens for requests that have been told their end.
+            abandoned = message == null ? "the server is shutting down" : message;
+            return true;
+        });
+        return done != null && done;
+    }
+
+    private final class Watched implements Watchdog.Patient {
+        @Override
+        public long stalledNanos(long now) {
+            return alive ? admission.stalledNanos(now) : 0;
+        }
+
+        @Override
+        public long numSteps() {
+            return progress.numSteps;
+        }
+
+        @Override
+        public long slowestStepNanos() {
+            return progress.slowestStepNanos;
+        }
+
+        @Override
+        public String describe() {
+            String inside = guard.inItsPlace(() -> "  step " + inEngine.stepId() + " is in the engine: " + inEngine + "\n  scheduler: " + scheduler);
+            String position = engine.position();
+            return (inside != null ? inside : "  the engine thread is not inside the engine; scheduler as last published: " + progress)
+                    + (position == null ? "" : "\n  engine: " + position) + "\n  accepting " + accepting + ", " + admission.numInside()
+                    + " requests inside";
+        }
+
+        @Override
+        public boolean abandon(long stalledNanos, String message) {
+            return EngineLoop.this.abandon(FinishReason.ERROR, message, stalledNanos);
+        }
     }
 
     private final class Submit extends CommandQueue.Command {
@@ -304,6 +397,11 @@ public final class EngineLoop implements GenerationService {
             while (numTaken < requests.size()) {
                 scheduler.submit(requests.get(numTaken++));
             }
+        }
+
+        @Override
+        void runDuringStep() {
+            run();
         }
 
         @Override
@@ -340,6 +438,11 @@ public final class EngineLoop implements GenerationService {
             } catch (RuntimeException e) {
                 answer.completeExceptionally(e);
             }
+        }
+
+        @Override
+        void runDuringStep() {
+            answer.completeExceptionally(new IllegalStateException("SCH-008: a step hangs in the engine"));
         }
 
         @Override

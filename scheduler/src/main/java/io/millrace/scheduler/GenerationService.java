@@ -30,7 +30,9 @@ public interface GenerationService extends AutoCloseable {
      * @param accepting         false while draining
      * @param numSteps          steps executed since start: grows while there is work
      * @param stalledNanos      how long there has been work without a finished step; 0 when idle
+     * @param failure           why the engine failed, or null
+     * @param stall             why steps are taken to have stopped advancing, or null
      */
     record Status(boolean alive, boolean accepting, int numRunning, int numWaiting, int numFreeBlocks, int numBlocks, long numSteps,
-            long stalledNanos, long numPreemptions, String failure) {}
+            long stalledNanos, long numPreemptions, String failure, String stall) {}
 }

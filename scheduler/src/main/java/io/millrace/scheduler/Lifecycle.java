@@ -119,6 +119,19 @@ final class Lifecycle {
         }
     }
 
+    /** Tells every request its end and changes nothing else: {@link #finishAll} must follow when the step in progress has returned. */
+    void tellAll(FinishReason reason, String message) {
+        for (RequestState r = running.head(); r != null; r = r.next) {
+            tell(r, reason, message);
+        }
+        waiting.forEach(r -> tell(r, reason, message));
+    }
+
+    private void tell(RequestState request, FinishReason reason, String message) {
+        request.finishNanos = nanoTime.getAsLong();
+        events.finished(request, reason, -1, message);
+    }
+
     void publish() {
         progress.numRunning = running.size();
         progress.numWaiting = waiting.size();

@@ -15,4 +15,17 @@ final class Progress {
     volatile long numFinished;
     volatile long numPreemptions;
     volatile long lastStepNanos;
+    /** The slowest step of late: decays by half in 710 steps. */
+    volatile long slowestStepNanos;
+
+    void onStepTook(long nanos) {
+        long slowest = slowestStepNanos;
+        slowestStepNanos = Math.max(nanos, slowest - (slowest >> 10));
+    }
+
+    @Override
+    public String toString() {
+        return numRunning + " running, " + numWaiting + " waiting with " + numWaitingTokens + " tokens, " + numFreeBlocks + " blocks free, "
+                + numSteps + " steps, " + numFinished + " requests ended";
+    }
 }

@@ -52,7 +52,12 @@ final class RequestEvents {
         }
     }
 
+    /** Does nothing for a request that was told its end already. */
     void finished(RequestState request, FinishReason reason, int stopTokenId, String message) {
+        if (request.toldEnd) {
+            return;
+        }
+        request.toldEnd = true;
         try {
             listener.onFinished(request, reason);
         } catch (Throwable t) {

@@ -36,6 +36,8 @@ final class RequestState implements RequestHandle, RequestTimeline {
     int numScheduledRows;
     boolean scheduledScoring;
     int numPreemptions;
+    /** Whether the sink was told of the end, which it is once. */
+    boolean toldEnd;
 
     final long arrivalNanos;
     long firstScheduledNanos;

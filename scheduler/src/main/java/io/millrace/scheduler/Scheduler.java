@@ -82,6 +82,11 @@ final class Scheduler {
         requests.finishAll(reason, message);
     }
 
+    /** Tells every request its end and frees nothing: {@link #finishAll} must follow when the step in progress has returned. */
+    void tellAll(FinishReason reason, String message) {
+        requests.tellAll(reason, message);
+    }
+
     /** The next step; the same object every time. Empty if there is nothing to compute. */
     StepPlan schedule() {
         step.clear(++stepId);

@@ -1,5 +1,7 @@
 package io.millrace.scheduler;
 
+import java.util.function.Consumer;
+
 /**
  * Requests that hold no blocks and want to run, first come first served. All operations are O(1) and allocate nothing, whatever the
  * length. Owned by the engine thread.
@@ -45,6 +47,13 @@ final class WaitingQueue {
     void remove(RequestState request) {
         list.remove(request);
         numTokens -= request.sequence.numTokens();
+    }
+
+    /** In the order of the queue; {@code visitor} changes no places. */
+    void forEach(Consumer<RequestState> visitor) {
+        for (RequestState r = list.head(); r != null; r = r.next) {
+            visitor.accept(r);
+        }
     }
 
     /** @param lastArrival arrival of the youngest running request: all who wait are younger */

@@ -91,6 +91,10 @@ final class ServeCommand implements Callable<Integer> {
             return ExitCodes.OK;
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> shutDown(config, generation, server), "millrace-shutdown"));
+        EndSignals.install(() -> {
+            var status = generation.service().status();
+            return status.numRunning() + status.numWaiting();
+        });
         if (config.logStats()) {
             logStats(metrics.get(), generation.service());
         }
@@ -201,7 +205,7 @@ final class ServeCommand implements Callable<Integer> {
         var status = generation.service().status();
         int open = status.numRunning() + status.numWaiting();
         LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " requests may finish within "
-                + config.shutdownTimeout().toSeconds() + " s");
+                + config.shutdownTimeout().toSeconds() + " s; a second signal ends them at once");
         server.close();
         generation.close();
         LOG.log(Level.INFO, "ended");

@@ -2,6 +2,7 @@ package io.millrace.server.config;
 
 import io.millrace.engine.EngineConfig;
 import io.millrace.engine.EngineLimits;
+import io.millrace.scheduler.LoopOptions;
 import io.millrace.scheduler.SchedulerConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,7 +19,7 @@ import java.util.OptionalLong;
 public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
         int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, String backend, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
-        Duration shutdownTimeout, boolean logStats) {
+        Duration shutdownTimeout, Duration stepTimeout, boolean logStats) {
 
     /** Alternatives per token that a request can ask for: OpenAI's limit. */
     private static final int MAX_LOGPROBS = 20;
@@ -32,7 +33,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
                 values.get(Settings.MEMORY_UTILIZATION), values.get(Settings.KV_CACHE_MEMORY_BYTES), values.get(Settings.KV_CACHE_DTYPE),
                 values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.BACKEND), values.get(Settings.THREADS),
                 values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
-                values.get(Settings.SHUTDOWN_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS));
+                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS));
     }
 
     /** Settings that are right one by one but not together. */
@@ -97,6 +98,10 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     public EngineConfig engineConfig() {
         return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, MAX_LOGPROBS, kvCacheDtype,
                 kvCacheMemoryBytes, memoryUtilization, numBlocks, threads);
+    }
+
+    public LoopOptions loopOptions() {
+        return LoopOptions.defaults().withStepTimeout(stepTimeout);
     }
 
     public SchedulerConfig schedulerConfig(EngineLimits limits) {

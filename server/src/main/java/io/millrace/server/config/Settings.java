@@ -61,13 +61,16 @@ public final class Settings {
             Values.list(), "key that clients must present as 'Authorization: Bearer KEY' (repeatable); default: no key is asked for");
     public static final Setting<Duration> SHUTDOWN_TIMEOUT = new Setting<>("shutdown-timeout", List.of(), Group.SERVER, Kind.VALUE, "SECONDS",
             "30", false, Values.seconds(3600), "after SIGTERM running requests may finish for so long");
+    public static final Setting<Duration> STEP_TIMEOUT = new Setting<>("step-timeout", List.of(), Group.SERVER, Kind.VALUE, "SECONDS", "60",
+            false, Values.seconds(1, 86_400), "work without a finished step for so long, and ten times the slowest step of late, is a stall: "
+                    + "/health fails, the log gets the state; three times as long ends the requests with an error");
     public static final Setting<Boolean> DISABLE_LOG_STATS = new Setting<>("disable-log-stats", List.of(), Group.SERVER, Kind.SWITCH, "",
             "false", false, Values.bool(), "no line of statistics every 5 seconds of work");
 
     /** In the order of the help. */
     public static final List<Setting<?>> ALL = List.of(MODEL, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
-            BACKEND, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, DISABLE_LOG_STATS,
+            BACKEND, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("dtype", List.of(), "auto", "weights stay in the checkpoint's type"),
             later("quantization", List.of("q"), "none", "quantised weights are not supported yet; use a float32, float16 or bfloat16 checkpoint"),
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),

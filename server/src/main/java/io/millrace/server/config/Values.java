@@ -128,15 +128,19 @@ final class Values {
 
     /** Seconds, fractions allowed. */
     static Setting.Parser<java.time.Duration> seconds(int max) {
+        return seconds(0, max);
+    }
+
+    static Setting.Parser<java.time.Duration> seconds(int min, int max) {
         return one(text -> {
-            String limits = "use seconds from 0 to " + max;
+            String limits = "use seconds from " + min + " to " + max;
             double value;
             try {
                 value = Double.parseDouble(text);
             } catch (NumberFormatException e) {
                 throw new IllegalArgumentException(limits, e);
             }
-            if (!(value >= 0 && value <= max)) {
+            if (!(value >= min && value <= max)) {
                 throw new IllegalArgumentException(limits);
             }
             return java.time.Duration.ofMillis(Math.round(value * 1000));

@@ -21,7 +21,6 @@ import java.util.OptionalLong;
  * @param version                   of this program
  * @param shutdownTimeout           how long {@link HttpServer#close} lets running requests finish
  * @param pingInterval              an SSE comment is sent to a stream that had nothing to say for so long
- * @param stallLimit                {@code /health} fails when work has made no progress for so long
  * @param readTimeout               a request, head and body, must have come so soon after its first byte
  * @param writeTimeout              a client must take what is written to it within so long
  * @param baseSeed                  what the seeds of requests that bring none are drawn from; empty = they are random
@@ -29,7 +28,7 @@ import java.util.OptionalLong;
  */
 public record HttpServerConfig(String host, int port, List<String> servedModelNames, List<String> apiKeys, long maxBodyBytes,
         long maxHeldBodyBytes, long answerMemoryBytes, int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
-        Duration pingInterval, Duration stallLimit, Duration readTimeout, Duration writeTimeout, Duration idleTimeout,
+        Duration pingInterval, Duration readTimeout, Duration writeTimeout, Duration idleTimeout,
         OptionalLong baseSeed) {
 
     public HttpServerConfig {
@@ -66,7 +65,6 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         private String version = "unknown";
         private Duration shutdownTimeout = Duration.ofSeconds(30);
         private Duration pingInterval = Duration.ofSeconds(15);
-        private Duration stallLimit = Duration.ofSeconds(60);
         private Duration readTimeout = Duration.ofSeconds(60);
         private Duration writeTimeout = Duration.ofSeconds(120);
         private OptionalLong baseSeed = OptionalLong.empty();
@@ -139,11 +137,6 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
             return this;
         }
 
-        public Builder stallLimit(Duration value) {
-            stallLimit = value;
-            return this;
-        }
-
         public Builder readTimeout(Duration value) {
             readTimeout = value;
             return this;
@@ -166,7 +159,7 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
 
         public HttpServerConfig build() {
             return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxHeldBodyBytes, answerMemoryBytes,
-                    maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, stallLimit, readTimeout,
+                    maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, readTimeout,
                     writeTimeout, idleTimeout, baseSeed);
         }
     }

@@ -53,10 +53,7 @@ final class ServerInfo {
             String why = status.failure() == null ? "The engine has been stopped." : "The engine has failed: " + status.failure();
             throw ApiException.unavailable("engine_dead", why, 0);
         }
-        if (status.stalledNanos() > config.stallLimit().toNanos()) {
-            throw ApiException.unavailable("engine_stalled", "There is work, but no step has finished for "
-                    + status.stalledNanos() / 1_000_000_000L + " s; the limit is " + config.stallLimit().toSeconds() + " s.", 0);
-        }
+        failIfStalled(status);
         sendStatus(exchange, status);
     }
 
@@ -67,7 +64,16 @@ final class ServerInfo {
             throw ApiException.unavailable(status.alive() ? "shutting_down" : "engine_dead",
                     status.alive() ? "The server is draining and takes no new requests." : "The engine is not running.", 0);
         }
+        failIfStalled(status);
         sendStatus(exchange, status);
+    }
+
+    /** Whoever does not advance gets no further work, and is restarted if it stays so. */
+    private static void failIfStalled(GenerationService.Status status) {
+        if (status.stall() != null) {
+            throw ApiException.unavailable("engine_stalled", "The engine has stopped advancing: " + status.stall() + ". Running "
+                    + status.numRunning() + ", waiting " + status.numWaiting() + ", steps so far " + status.numSteps() + ".", 0);
+        }
     }
 
     private static void sendStatus(Exchange exchange, GenerationService.Status status) {

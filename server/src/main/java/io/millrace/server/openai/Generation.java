@@ -63,6 +63,7 @@ public final class Generation {
             case TOO_LONG -> ApiException.badRequest("context_length_exceeded", "prompt", e.getMessage());
             case TOO_MANY -> ApiException.badRequest("too_many_choices", "n", e.getMessage());
             case SHUTTING_DOWN -> ApiException.unavailable("shutting_down", e.getMessage(), retryAfter);
+            case STALLED -> ApiException.unavailable("engine_stalled", e.getMessage(), retryAfter);
             case ENGINE_DEAD -> ApiException.unavailable("engine_dead", e.getMessage(), retryAfter);
         };
     }

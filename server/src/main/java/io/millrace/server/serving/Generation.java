@@ -4,6 +4,7 @@ import io.millrace.engine.LoadedModel;
 import io.millrace.engine.ModelLoader;
 import io.millrace.scheduler.EngineLoop;
 import io.millrace.scheduler.GenerationService;
+import io.millrace.scheduler.LoopOptions;
 import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.config.ServerConfig;
@@ -17,10 +18,10 @@ public final class Generation implements AutoCloseable {
     private final SchedulerConfig schedulerConfig;
     private boolean closed;
 
-    private Generation(LoadedModel model, SchedulerConfig schedulerConfig, SchedulerListener listener) {
+    private Generation(LoadedModel model, SchedulerConfig schedulerConfig, SchedulerListener listener, LoopOptions options) {
         this.model = model;
         this.schedulerConfig = schedulerConfig;
-        this.loop = EngineLoop.start(model.engine(), schedulerConfig, listener);
+        this.loop = EngineLoop.start(model.engine(), schedulerConfig, listener, options);
     }
 
     /**
@@ -37,7 +38,8 @@ public final class Generation implements AutoCloseable {
     public static Generation open(ServerConfig config, Function<LoadedModel, SchedulerListener> listener) {
         LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig());
         try {
-            return new Generation(model, config.schedulerConfig(model.engine().limits()), listener.apply(model));
+            return new Generation(model, config.schedulerConfig(model.engine().limits()), listener.apply(model),
+                    config.loopOptions());
         } catch (RuntimeException | Error e) {
             model.close();
             throw e;

@@ -1,0 +1,32 @@
+package io.millrace.scheduler;
+
+import java.time.Duration;
+
+/**
+ * How the engine thread runs and is watched.
+ *
+ * @param stepTimeout work without a finished step for so long, and ten times the slowest step of late, is a stall: it is reported, and
+ *                    three times as long ends the requests with an error
+ * @param lastStep    beyond the grace of a shutdown: how long a step in progress may take to end
+ */
+public record LoopOptions(Duration stepTimeout, Duration lastStep) {
+    public LoopOptions {
+        if (stepTimeout.isNegative() || stepTimeout.isZero() || lastStep.isNegative()) {
+            throw new IllegalArgumentException("SCH-001: stepTimeout " + stepTimeout + " must be positive and lastStep " + lastStep
+                    + " not negative");
+        }
+    }
+
+    /** A minute for a step, half a minute for the last one. */
+    public static LoopOptions defaults() {
+        return new LoopOptions(Duration.ofSeconds(60), Duration.ofSeconds(30));
+    }
+
+    public LoopOptions withStepTimeout(Duration value) {
+        return new LoopOptions(value, lastStep);
+    }
+
+    LoopOptions withLastStep(Duration value) {
+        return new LoopOptions(stepTimeout, value);
+    }
+}
