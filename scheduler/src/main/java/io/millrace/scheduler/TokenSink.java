@@ -3,7 +3,8 @@ package io.millrace.scheduler;
 import io.millrace.engine.StepResult;
 
 /**
- * Where a request's tokens go. Called on the engine thread: implementations copy what they need, wake their reader and return; they
+ * Where a request's tokens go. Called on the engine thread (and, for the end of requests that a stuck engine keeps waiting, in its
+ * place, never two at once): implementations copy what they need, wake their reader and return; they
  * never block, never throw, and allocate nothing in the steady state.
  */
 public interface TokenSink {

@@ -12,7 +12,8 @@
  * {@code Scheduler} is three calls over its parts: {@code Planner} with its {@code StepBudget} builds a {@code PlannedStep},
  * {@code Settler} takes outputs in, {@code Lifecycle} moves requests between {@code WaitingQueue}, running {@code RequestList} and end,
  * {@code KvAllocator} gives blocks of the {@code BlockPool}; {@code RequestState} is one request;
- * {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read.
+ * {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read; {@code Watchdog} sees that
+ * steps advance, and through {@code StepGuard} may stand in for an engine thread that is stuck in the engine.
  *
  * <p><b>Threading.</b> One engine thread owns all scheduler state. Others hand over through the lock-free {@code CommandQueue} and read
  * {@code Progress}; nothing here takes a lock. Sinks and listeners are called on the engine thread and must return at once.
