@@ -1,5 +1,7 @@
 package io.millrace.engine;
 
+import java.util.Optional;
+
 /**
  * Executes step plans. All methods but {@link #limits()} are called from one thread, the engine thread.
  *
@@ -12,6 +14,11 @@ public interface Engine extends AutoCloseable {
     /** Type of the stored keys and values as {@code --kv-cache-dtype} names it; {@code auto} if the engine stores none. Any thread. */
     default String kvCacheDtype() {
         return "auto";
+    }
+
+    /** What its steps move and compute; empty if the engine has no model. Any thread. */
+    default Optional<ModelWork> work() {
+        return Optional.empty();
     }
 
     /** Prepares what sampling of {@code sequence} needs. Called once, before its first step. */

@@ -5,6 +5,8 @@ import io.millrace.kernels.Backend;
 import io.millrace.kernels.Batch;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.Program;
+import io.millrace.kernels.WorkCounter;
+import java.util.Optional;
 
 /**
  * Runs plans on one backend: fills the batch, replays the recorded program, hands out its outputs. {@link #execute} allocates nothing.
@@ -20,6 +22,7 @@ final class ModelEngine implements Engine {
     private final EngineLimits limits;
     private final String kvCacheDtype;
     private final StepOutputs outputs;
+    private final ModelWork work;
     private boolean closed;
 
     /** @param backend owned from here on: closed by {@link #close} */
@@ -38,6 +41,9 @@ final class ModelEngine implements Engine {
             model.forward(ops, cache);
             ops.sample(model.logits());
         });
+        WorkCounter counter = new WorkCounter();
+        model.forward(counter, cache);
+        this.work = ModelWork.of(counter);
     }
 
     @Override
@@ -48,6 +54,11 @@ final class ModelEngine implements Engine {
     @Override
     public String kvCacheDtype() {
         return kvCacheDtype;
+    }
+
+    @Override
+    public Optional<ModelWork> work() {
+        return Optional.of(work);
     }
 
     @Override

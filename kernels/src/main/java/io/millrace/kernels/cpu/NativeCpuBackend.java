@@ -163,7 +163,8 @@ public final class NativeCpuBackend implements Backend {
         }
         weightBytes += bytes;
         List<WeightFormat> formats = Arrays.stream(parts).map(WeightPart::format).distinct().toList();
-        return new NativeWeight(this, name, formats, outFeatures, inFeatures, NativeWeight.chain(pieces, inFeatures, arena), bytes);
+        return new NativeWeight(this, name, formats, outFeatures, inFeatures, NativeWeight.chain(pieces, inFeatures, arena),
+                NativeWeight.products(pieces, inFeatures), bytes);
     }
 
     /** Parts of one format as one piece. */

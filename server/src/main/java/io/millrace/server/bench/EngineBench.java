@@ -6,23 +6,48 @@ import io.millrace.scheduler.GenerationRequest;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.server.serving.TokenStream;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 
 /** Speed of the engine in this process, without HTTP and text. Runs on one thread. */
 public final class EngineBench {
     /**
-     * One batch from submission to its last token.
+     * One batch from submission to its last token. Generation is the time in which all sequences generate: from the last first token to
+     * the first end.
      *
      * @param seconds           the whole
      * @param prefillSeconds    until every sequence had its first token
-     * @param promptRate        prompt tokens per second of that time
-     * @param generationRate    output tokens per second after it; NaN where there were none
+     * @param promptTokens      of all sequences
+     * @param generationSeconds of the steps in which all sequences took part; NaN if there were none
+     * @param generationSteps   those steps; each gives every sequence a token
+     * @param firstContexts     of each sequence, the positions that its first token of those steps attended to
      */
-    public record Iteration(double seconds, double prefillSeconds, double promptRate, double generationRate) {}
+    public record Iteration(double seconds, double prefillSeconds, long promptTokens, double generationSeconds, int generationSteps,
+            List<Integer> firstContexts) {
+        public int batchSize() {
+            return firstContexts.size();
+        }
+
+        /** Tokens of the steps in which all sequences took part. */
+        public long generatedTokens() {
+            return (long) generationSteps * batchSize();
+        }
+
+        /** Prompt tokens per second until every sequence had its first token. */
+        public double promptRate() {
+            return promptTokens / prefillSeconds;
+        }
+
+        /** Output tokens per second while all sequences generate; NaN where they never did. */
+        public double generationRate() {
+            return generatedTokens() / generationSeconds;
+        }
+    }
 
     private EngineBench() {}
 
@@ -42,26 +67,43 @@ public final class EngineBench {
         }
         long start = System.nanoTime();
         service.submitAll(requests);
-        long lastFirst = start;
-        long end = start;
         for (TokenStream stream : streams) {
             FinishReason reason = stream.awaitEnd();
             if (reason != FinishReason.LENGTH) {
                 throw new IllegalStateException("SRV-003: a request of the benchmark ended with " + reason
                         + (stream.message() == null ? "" : ": " + stream.message()));
             }
-            lastFirst = Math.max(lastFirst, stream.arrivalNanos(0));
-            end = Math.max(end, stream.arrivalNanos(stream.numTokens() - 1));
         }
-        long promptTokens = prompts.stream().mapToLong(prompt -> prompt.length).sum();
-        long generated = 0;
-        for (TokenStream stream : streams) {
-            for (int i = 0; i < stream.numTokens(); i++) {
-                generated += stream.arrivalNanos(i) > lastFirst ? 1 : 0;
-            }
+        return iteration(start, prompts, streams);
+    }
+
+    /** @param streams ended, one per prompt */
+    static Iteration iteration(long start, List<int[]> prompts, List<TokenStream> streams) {
+        TokenStream last = Collections.max(streams, Comparator.comparingLong(stream -> stream.arrivalNanos(0)));
+        long lastFirst = last.arrivalNanos(0);
+        long end = streams.stream().mapToLong(stream -> stream.arrivalNanos(stream.numTokens() - 1)).max().orElse(lastFirst);
+        int[] before = streams.stream().mapToInt(stream -> numUntil(stream, lastFirst)).toArray();
+        int steps = Integer.MAX_VALUE;
+        for (int i = 0; i < before.length; i++) {
+            steps = Math.min(steps, streams.get(i).numTokens() - before[i]);
         }
-        double prefill = (lastFirst - start) / 1e9;
-        return new Iteration((end - start) / 1e9, prefill, promptTokens / prefill, generated == 0 ? Double.NaN : generated * 1e9 / (end - lastFirst));
+        List<Integer> contexts = new ArrayList<>();
+        for (int i = 0; i < before.length; i++) {
+            // An output token comes of the last one before it, which sees the prompt and all output so far.
+            contexts.add(prompts.get(i).length + before[i]);
+        }
+        double generationSeconds = steps == 0 ? Double.NaN : (last.arrivalNanos(steps) - lastFirst) / 1e9;
+        return new Iteration((end - start) / 1e9, (lastFirst - start) / 1e9, prompts.stream().mapToLong(prompt -> prompt.length).sum(),
+                generationSeconds, steps, contexts);
+    }
+
+    /** Tokens that had come at that time. */
+    private static int numUntil(TokenStream stream, long nanos) {
+        int n = 0;
+        while (n < stream.numTokens() && stream.arrivalNanos(n) <= nanos) {
+            n++;
+        }
+        return n;
     }
 
     /** Random prompts within the vocabulary, the same for the same seed. */
@@ -74,22 +116,12 @@ public final class EngineBench {
         return prompts;
     }
 
-    /** Median and spread of a figure over iterations. */
-    public record Spread(double median, double min, double max) {
-        public static Spread of(List<Iteration> iterations, java.util.function.ToDoubleFunction<Iteration> figure) {
-            double[] values = iterations.stream().mapToDouble(figure).sorted().toArray();
-            int n = values.length;
-            double median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-            return new Spread(median, values[0], values[n - 1]);
-        }
-    }
-
-    /** The figures under stable names. */
-    public static Map<String, Object> toMap(List<Iteration> iterations, int inputLen, int outputLen, int batchSize) {
+    /** The figures of a batch under stable names. */
+    public static Map<String, Object> toMap(List<Iteration> iterations, int inputLen, int outputLen, Optional<WorkRates> rates) {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("input_len", inputLen);
         map.put("output_len", outputLen);
-        map.put("batch_size", batchSize);
+        map.put("batch_size", iterations.getFirst().batchSize());
         map.put("num_iters", iterations.size());
         map.put("avg_latency", iterations.stream().mapToDouble(Iteration::seconds).average().orElse(Double.NaN));
         map.put("latencies", iterations.stream().map(Iteration::seconds).toList());
@@ -99,19 +131,11 @@ public final class EngineBench {
             percentiles.put(String.valueOf(percentile), sorted[Math.clamp((int) Math.ceil(percentile / 100.0 * sorted.length) - 1, 0, sorted.length - 1)]);
         }
         map.put("percentiles", percentiles);
-        put(map, "latency_s", Spread.of(iterations, Iteration::seconds));
-        put(map, "ttft_s", Spread.of(iterations, Iteration::prefillSeconds));
-        put(map, "prompt_tokens_per_s", Spread.of(iterations, Iteration::promptRate));
-        Spread generation = Spread.of(iterations, Iteration::generationRate);
-        if (Arrays.stream(new double[] {generation.median(), generation.min(), generation.max()}).allMatch(Double::isFinite)) {
-            put(map, "generation_tokens_per_s", generation);
-        }
+        Spread.of(iterations, Iteration::seconds).putInto(map, "latency_s");
+        Spread.of(iterations, Iteration::prefillSeconds).putInto(map, "ttft_s");
+        Spread.of(iterations, Iteration::promptRate).putInto(map, "prompt_tokens_per_s");
+        Spread.of(iterations, Iteration::generationRate).putInto(map, "generation_tokens_per_s");
+        rates.ifPresent(known -> known.putInto(map));
         return map;
-    }
-
-    private static void put(Map<String, Object> map, String name, Spread spread) {
-        map.put("median_" + name, spread.median());
-        map.put("min_" + name, spread.min());
-        map.put("max_" + name, spread.max());
     }
 }

@@ -3,7 +3,8 @@ package io.millrace.server.cli;
 import io.millrace.engine.EngineLimits;
 import io.millrace.server.bench.EngineBench;
 import io.millrace.server.bench.EngineBench.Iteration;
-import io.millrace.server.bench.EngineBench.Spread;
+import io.millrace.server.bench.Spread;
+import io.millrace.server.bench.WorkRates;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.console.ProgressBar;
 import io.millrace.server.console.Table;
@@ -12,7 +13,7 @@ import io.millrace.server.serving.Generation;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -43,6 +44,9 @@ final class BenchLatencyCommand implements Callable<Integer> {
     @Option(names = "--num-iters-warmup", defaultValue = "3", paramLabel = "INT", description = "batches before measuring (default: ${DEFAULT-VALUE})")
     private int numWarmup;
 
+    @Option(names = "--no-probe", description = "do not measure the machine before every batch (0.1 s, 512 MiB)")
+    private boolean noProbe;
+
     @Option(names = "--json", paramLabel = "FILE", description = "write the figures as JSON")
     private Path json;
 
@@ -59,14 +63,14 @@ final class BenchLatencyCommand implements Callable<Integer> {
     public Integer call() {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--input-len", inputLen, "--output-len", outputLen, "--batch-size", batchSize, "--num-iters", numIters);
-        try (Generation generation = Generation.open(config)) {
+        try (Generation generation = Generation.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.maxNumQueuedRequests());
-            List<int[]> prompts = EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed().orElse(0));
             List<Iteration> iterations = new ArrayList<>();
             try (ProgressBar progress = new ProgressBar("bench latency", numWarmup + numIters)) {
                 for (int i = 0; i < numWarmup + numIters; i++) {
-                    Iteration iteration = EngineBench.run(generation.service(), prompts, outputLen);
+                    // Other prompts every time: what was computed before must not help.
+                    Iteration iteration = runs.run(EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed().orElse(0) + i), outputLen);
                     if (i >= numWarmup) {
                         iterations.add(iteration);
                     }
@@ -75,28 +79,41 @@ final class BenchLatencyCommand implements Callable<Integer> {
             }
             generation.model().report().forEach(line -> System.err.println("  " + line));
             System.err.println();
-            spec.commandLine().getOut().print(table(iterations));
+            Optional<WorkRates> rates = runs.rates(iterations);
+            spec.commandLine().getOut().print(table(iterations, rates, runs));
             spec.commandLine().getOut().flush();
-            JsonFile.write(json, "latency", Map.of("model", generation.model().name(), "backend", config.backend(), "max_num_seqs",
-                    limits.maxNumSeqs(), "max_num_batched_tokens", limits.maxNumBatchedTokens()),
-                    EngineBench.toMap(iterations, inputLen, outputLen, batchSize));
+            JsonFile.write(json, "latency", runs.settings(), EngineBench.toMap(iterations, inputLen, outputLen, rates));
         }
         return ExitCodes.OK;
     }
 
-    private String table(List<Iteration> iterations) {
+    private String table(List<Iteration> iterations, Optional<WorkRates> rates, EngineRuns runs) {
         Table table = new Table().heading(batchSize + " requests of " + inputLen + " + " + outputLen + " tokens, " + iterations.size() + " iterations")
                 .row("", "median", "lowest", "highest");
         row(table, "whole batch, ms", Spread.of(iterations, it -> it.seconds() * 1000));
         row(table, "until all have a first token, ms", Spread.of(iterations, it -> it.prefillSeconds() * 1000));
         row(table, "prompt, tokens/s", Spread.of(iterations, Iteration::promptRate));
-        if (outputLen > 1) {
-            row(table, "generation, tokens/s", Spread.of(iterations, Iteration::generationRate));
-        }
+        row(table, "generation, tokens/s", Spread.of(iterations, Iteration::generationRate));
+        rates.ifPresent(known -> {
+            row(table, "prompt, GOP/s of linears", known.prefillOps(), 1e-9);
+            row(table, "generation, GOP/s of linears", known.generationOps(), 1e-9);
+            row(table, "generation, GB/s moved", known.bandwidth(), 1e-9);
+            table.row("generation, MB moved per token", Texts.rate(known.bytesPerToken() * 1e-6));
+        });
+        runs.addLimits(table);
+        rates.ifPresent(known -> table.row("prompt, share of peak", EngineRuns.percent(known.prefillShare()))
+                .row("generation, share of peak", EngineRuns.percent(known.generationShare()))
+                .row("generation, share of what the machine reads", EngineRuns.percent(known.bandwidthShare())));
         return table.toString();
     }
 
     private static void row(Table table, String label, Spread spread) {
-        table.row(label, Texts.rate(spread.median()), Texts.rate(spread.min()), Texts.rate(spread.max()));
+        row(table, label, spread, 1);
+    }
+
+    private static void row(Table table, String label, Spread spread, double unit) {
+        if (spread.isKnown()) {
+            table.row(label, Texts.rate(spread.median() * unit), Texts.rate(spread.min() * unit), Texts.rate(spread.max() * unit));
+        }
     }
 }

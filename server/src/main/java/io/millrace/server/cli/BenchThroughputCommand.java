@@ -4,6 +4,10 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.SamplingParams;
 import io.millrace.scheduler.FinishReason;
 import io.millrace.scheduler.GenerationRequest;
+import io.millrace.server.bench.EngineBench;
+import io.millrace.server.bench.EngineBench.Iteration;
+import io.millrace.server.bench.Spread;
+import io.millrace.server.bench.WorkRates;
 import io.millrace.server.bench.Workload;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.console.ProgressBar;
@@ -17,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -45,6 +50,19 @@ final class BenchThroughputCommand implements Callable<Integer> {
             description = "0.5: lengths vary between half and one and a half of those above (default: ${DEFAULT-VALUE})")
     private double rangeRatio;
 
+    @Option(names = "--batch-size", paramLabel = "INT,...", split = ",",
+            description = "instead: batches of these sizes one after the other, all sequences generating together (1,4,8,16,32)")
+    private List<Integer> batchSizes = List.of();
+
+    @Option(names = "--num-iters", defaultValue = "3", paramLabel = "INT", description = "with --batch-size: measured batches of each size (default: ${DEFAULT-VALUE})")
+    private int numIters;
+
+    @Option(names = "--num-iters-warmup", defaultValue = "1", paramLabel = "INT", description = "with --batch-size: batches of the first size before measuring (default: ${DEFAULT-VALUE})")
+    private int numWarmup;
+
+    @Option(names = "--no-probe", description = "with --batch-size: do not measure the machine before every batch (0.1 s, 512 MiB)")
+    private boolean noProbe;
+
     @Option(names = "--json", paramLabel = "FILE", description = "write the figures as JSON")
     private Path json;
 
@@ -62,6 +80,10 @@ final class BenchThroughputCommand implements Callable<Integer> {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--num-prompts", numPrompts, "--input-len", inputLen, "--output-len", outputLen);
         BenchServeCommand.checkRange(rangeRatio);
+        if (!batchSizes.isEmpty()) {
+            batches(config);
+            return ExitCodes.OK;
+        }
         try (Generation generation = Generation.open(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
@@ -74,6 +96,54 @@ final class BenchThroughputCommand implements Callable<Integer> {
             print(generation, config, seconds, tokens);
         }
         return ExitCodes.OK;
+    }
+
+    /** Batches of each size in rounds, so that a change of the machine's speed meets all sizes alike. */
+    private void batches(ServerConfig config) {
+        BenchFlags.positive("--num-iters", numIters);
+        batchSizes.forEach(size -> BenchFlags.positive("--batch-size", size));
+        try (Generation generation = Generation.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
+            EngineLimits limits = generation.service().limits();
+            for (int size : batchSizes) {
+                BenchFlags.fits(limits, inputLen, outputLen, size, 0);
+            }
+            Map<Integer, List<Iteration>> iterations = new LinkedHashMap<>();
+            long seed = config.seed().orElse(0);
+            int total = numWarmup + numIters * batchSizes.size();
+            try (ProgressBar progress = new ProgressBar("bench throughput", total)) {
+                for (int i = 0; i < total; i++) {
+                    int size = batchSizes.get(Math.max(0, i - numWarmup) % batchSizes.size());
+                    Iteration iteration = runs.run(EngineBench.prompts(size, inputLen, limits.vocabSize(), seed + i), outputLen);
+                    if (i >= numWarmup) {
+                        iterations.computeIfAbsent(size, key -> new ArrayList<>()).add(iteration);
+                    }
+                    progress.update(i + 1);
+                }
+            }
+            print(runs, iterations);
+        }
+    }
+
+    private void print(EngineRuns runs, Map<Integer, List<Iteration>> iterations) {
+        Table table = new Table().heading(String.format(Locale.ROOT, "batches of %d + %d tokens, medians of %d", inputLen, outputLen, numIters))
+                .row("batch", "prompt tokens/s", "generation tokens/s", "lowest", "highest", "GB/s", "of read", "GOP/s", "of peak");
+        List<Map<String, Object>> batches = new ArrayList<>();
+        iterations.forEach((size, batch) -> {
+            Spread generated = Spread.of(batch, Iteration::generationRate);
+            Optional<WorkRates> rates = runs.rates(batch);
+            table.row(Texts.count(size), Texts.rate(Spread.of(batch, Iteration::promptRate).median()), Texts.rate(generated.median()),
+                    Texts.rate(generated.min()), Texts.rate(generated.max()),
+                    Texts.rate(rates.map(known -> known.bandwidth().median() * 1e-9).orElse(Double.NaN)),
+                    EngineRuns.percent(rates.map(WorkRates::bandwidthShare).orElse(Double.NaN)),
+                    Texts.rate(rates.map(known -> known.generationOps().median() * 1e-9).orElse(Double.NaN)),
+                    EngineRuns.percent(rates.map(WorkRates::generationShare).orElse(Double.NaN)));
+            batches.add(EngineBench.toMap(batch, inputLen, outputLen, rates));
+        });
+        Table machine = new Table().row("", "median", "lowest", "highest");
+        runs.addLimits(machine);
+        spec.commandLine().getOut().print(table + System.lineSeparator() + machine);
+        spec.commandLine().getOut().flush();
+        JsonFile.write(json, "throughput", runs.settings(), Map.of("batches", batches));
     }
 
     /** Prompt and output tokens. */
