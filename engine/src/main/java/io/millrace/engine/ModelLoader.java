@@ -145,7 +145,6 @@ public final class ModelLoader {
         ModelConfig config = source.config();
         GenerationConfig generation = source.generation(config);
         ModelFamily family = ModelFamilies.of(config);
-        family.check(config);
         checkSettings(settings, config);
         int maxModelLen = settings.maxModelLen() > 0 ? settings.maxModelLen() : config.contextLength();
         int batchedTokens = settings.maxNumBatchedTokens() > 0 ? settings.maxNumBatchedTokens()
@@ -158,7 +157,7 @@ public final class ModelLoader {
                 : Math.min(MAX_THREADS, Runtime.getRuntime().availableProcessors());
         String name = source.name();
         try (WeightSource checkpoint = source.weights(config)) {
-            double tables = 4.0 * config.rope().rotaryDim() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
+            double tables = 4.0 * config.ropeElementsPerPosition() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
             MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
                     family.activationBytes(config, batchedTokens, logitRows));

@@ -93,7 +93,7 @@ sealed interface ModelSource extends AutoCloseable {
 
         @Override
         public WeightSource weights(ModelConfig config) {
-            return new GgufWeights(file, true, config.numHeads(), config.numKvHeads());
+            return new GgufWeights(file, config.numHeads(), config.numKvHeads());
         }
 
         @Override

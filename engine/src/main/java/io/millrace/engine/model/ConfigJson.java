@@ -62,6 +62,11 @@ final class ConfigJson {
         return !node.path(key).isMissingNode() && !node.path(key).isNull();
     }
 
+    /** Whether the key stands in the file, be it with null. */
+    boolean names(String key) {
+        return node.has(key);
+    }
+
     Optional<ConfigJson> object(String key) {
         if (!has(key)) {
             return Optional.empty();
@@ -136,6 +141,24 @@ final class ConfigJson {
                 throw wrong(key, "a list of strings");
             }
             values.add(value.textValue());
+        }
+        return values;
+    }
+
+    /** A list of {@code count} numbers above 0. */
+    double[] numbers(String key, int count) {
+        double[] values = new double[count];
+        int found = 0;
+        for (JsonNode value : list(key)) {
+            if (found < count && value.isNumber() && value.doubleValue() > 0 && Double.isFinite(value.doubleValue())) {
+                values[found] = value.doubleValue();
+            } else {
+                throw wrong(key, "a list of " + count + " numbers above 0");
+            }
+            found++;
+        }
+        if (found != count) {
+            throw wrong(key, "a list of " + count + " numbers above 0");
         }
         return values;
     }

@@ -4,6 +4,7 @@ import io.millrace.engine.EngineException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * A decoder's configuration, read from the {@code config.json} of a Hugging Face folder in either spelling (Transformers 4 or 5).
@@ -11,11 +12,12 @@ import java.util.List;
  * @param architecture  the first of {@code architectures}, such as {@code LlamaForCausalLM}
  * @param contextLength {@code max_position_embeddings}
  * @param headDim       {@code head_dim}, or {@code hidden_size / num_attention_heads} where that is absent
+ * @param design        what else the architecture and the file say of the layers
  * @param eosTokenIds   of config.json alone; {@link GenerationConfig} has more
  */
 public record ModelConfig(Path file, String architecture, int vocabSize, int hiddenSize, int intermediateSize, int numLayers, int numHeads,
-        int numKvHeads, int headDim, int contextLength, float normEps, String hiddenAct, RopeConfig rope, boolean tiedEmbeddings,
-        boolean attentionBias, boolean mlpBias, List<Integer> eosTokenIds) {
+        int numKvHeads, int headDim, int contextLength, float normEps, boolean tiedEmbeddings, DecoderDesign design,
+        List<Integer> eosTokenIds) {
     /** Widest activation row; the widest of any published model is 2^18. Sums and products of a few widths stay far inside an int. */
     private static final int MAX_WIDTH = 1 << 20;
     /** Ten times the largest vocabulary in use. */
@@ -34,6 +36,10 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
         bounded(file, numHeads + " heads of " + headDim + " elements: width", (long) numHeads * headDim, MAX_WIDTH);
     }
 
+    static void checkLayers(Path file, int layers) {
+        bounded(file, "number of layers", layers, MAX_LAYERS);
+    }
+
     private static void bounded(Path file, String what, long value, long limit) {
         if (value < 1 || value > limit) {
             throw new EngineException("MODEL-007", file + ": " + what + " " + value + " is outside [1, " + limit
@@ -43,7 +49,8 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
 
     /**
      * @throws EngineException {@code MODEL-001} unreadable, {@code MODEL-002} key missing or of a wrong type, {@code MODEL-003} no
-     *     architecture, {@code MODEL-005} rope, {@code MODEL-006} quantised, {@code MODEL-007} sizes that do not fit together
+     *     architecture, {@code MODEL-004} activation, {@code MODEL-005} rope, {@code MODEL-006} quantised, {@code MODEL-007} sizes that do not
+     *     fit together
      */
     public static ModelConfig read(Path folder) {
         if (!Files.isDirectory(folder)) {
@@ -56,7 +63,7 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
             throw new EngineException("MODEL-003", json.file() + " names no architecture; 'architectures' should be a list such as"
                     + " [\"LlamaForCausalLM\"]");
         }
-        ModelFamilies.require(architectures.getFirst(), json.file());
+        HfArchitecture architecture = HfArchitecture.require(architectures.getFirst(), json.file());
         refuseQuantization(json);
         int hidden = json.positive("hidden_size");
         int heads = json.positive("num_attention_heads");
@@ -67,11 +74,19 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
                     + ", num_key_value_heads " + kvHeads + " and head_dim " + headDim + " do not fit together: heads must be a multiple of"
                     + " key/value heads, head_dim even");
         }
+        int layers = json.positive("num_hidden_layers");
+        // Before a list of that length is made.
+        checkLayers(json.file(), layers);
         return new ModelConfig(json.file(), architectures.getFirst(), json.positive("vocab_size"), hidden, json.positive("intermediate_size"),
-                json.positive("num_hidden_layers"), heads, kvHeads, headDim, json.positive("max_position_embeddings", 2048),
-                (float) json.positiveNumber("rms_norm_eps", 1e-6), json.text("hidden_act").orElse("silu"), RopeConfig.read(json, headDim),
-                json.bool("tie_word_embeddings", false), json.bool("attention_bias", false), json.bool("mlp_bias", false),
+                layers, heads, kvHeads, headDim, architecture.contextLength(json), (float) json.positiveNumber("rms_norm_eps", 1e-6),
+                json.bool("tie_word_embeddings", architecture.tiedByDefault()), architecture.design(json, layers, hidden, headDim),
                 json.ids("eos_token_id"));
+    }
+
+    /** Floats that the rope tables of all layers have for each position. */
+    public double ropeElementsPerPosition() {
+        return design.layers().stream().map(DecoderDesign.LayerAttention::rope).filter(Objects::nonNull).distinct()
+                .mapToDouble(RopeConfig::rotaryDim).sum();
     }
 
     /** Elements of keys and values that one token adds over all layers. As a double: a hostile configuration may exceed a long. */

@@ -2,13 +2,6 @@ package io.millrace.engine.model;
 
 /** A family of architectures that share one forward pass. Stateless. */
 public interface ModelFamily {
-    /**
-     * Refuses a configuration that this family would compute wrongly. Called before anything is loaded.
-     *
-     * @throws io.millrace.engine.EngineException {@code MODEL-004} and others, naming key, value and what is supported
-     */
-    void check(ModelConfig config);
-
     /** Bytes of the activation buffers that {@link #bind} will make. As a double: a hostile configuration may exceed a long. */
     double activationBytes(ModelConfig config, long tokens, long logitRows);
 

@@ -1,6 +1,5 @@
 package io.millrace.engine.model;
 
-import io.millrace.engine.EngineException;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
@@ -9,15 +8,28 @@ import java.util.function.DoubleUnaryOperator;
 /**
  * Rotary position embedding (RoFormer, arXiv 2104.09864) as configured, and its tables.
  *
- * @param theta      the base of the frequencies
- * @param rotaryDim  leading elements of each head that are rotated, even
- * @param scaling    how the frequencies are stretched for contexts beyond the pre-training length
+ * @param theta           the base of the frequencies
+ * @param rotaryDim       leading elements of each head that are rotated, even
+ * @param scaling         how the frequencies are stretched for contexts beyond the pre-training length
+ * @param attentionFactor multiplied into cosine and sine, so that scores of rotated elements change by its square
  */
-public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
+public record RopeConfig(double theta, int rotaryDim, Scaling scaling, double attentionFactor) {
+    /** Leaves everything as it is, by angles of 0. */
+    static final RopeConfig NONE = new RopeConfig(1, 2, new Linear(Double.POSITIVE_INFINITY));
+
+    public RopeConfig(double theta, int rotaryDim, Scaling scaling) {
+        this(theta, rotaryDim, scaling, 1);
+    }
+
     /** Stretching of the frequencies. */
     public sealed interface Scaling {
         /** The frequency to use in place of {@code inverseFrequency}, in radians per position, for the rotated pair {@code index}. */
         double apply(double inverseFrequency, int index);
+
+        /** The stretching that serves contexts of {@code numPositions}. */
+        default Scaling forContext(int numPositions) {
+            return this;
+        }
     }
 
     /** The frequencies as they are. */
@@ -64,71 +76,82 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
     }
 
     /**
-     * Reads either spelling: {@code rope_theta} with {@code rope_scaling}, or a flat {@code rope_parameters}.
-     *
-     * @throws EngineException {@code MODEL-005} for a kind of rope that is not supported
+     * YaRN (arXiv 2309.00071): pairs below {@code low} keep their frequency, those above {@code high} are interpolated by {@code factor}, the
+     * ones between are blended.
      */
-    static RopeConfig read(ConfigJson config, int headDim) {
-        ConfigJson parameters = config.object("rope_parameters").or(() -> config.object("rope_scaling")).orElse(null);
-        double theta = config.positiveNumber("rope_theta", 10_000);
-        double partial = config.positiveNumber("partial_rotary_factor", 1);
-        Scaling scaling = new Unscaled();
-        if (parameters != null) {
-            theta = parameters.positiveNumber("rope_theta", theta);
-            partial = parameters.positiveNumber("partial_rotary_factor", partial);
-            scaling = readScaling(parameters, config);
+    public record Yarn(double factor, double low, double high) implements Scaling {
+        /**
+         * @param betaFast turns within the original context from which on a pair keeps its frequency, {@code betaSlow} those up to which it
+         *                 is interpolated
+         * @param truncate whether the edges are moved outwards to whole pairs
+         */
+        static Yarn of(double factor, double theta, int rotaryDim, double originalContext, double betaFast, double betaSlow, boolean truncate) {
+            double low = pair(betaFast, theta, rotaryDim, originalContext);
+            double high = pair(betaSlow, theta, rotaryDim, originalContext);
+            low = Math.max(truncate ? Math.floor(low) : low, 0);
+            high = Math.min(truncate ? Math.ceil(high) : high, rotaryDim - 1);
+            return new Yarn(factor, low, high == low ? high + 0.001 : high);
         }
-        int rotaryDim = (int) (headDim * partial);
-        if (rotaryDim % 2 != 0 || rotaryDim < 2 || rotaryDim > headDim) {
-            throw new EngineException("MODEL-007", config.file() + ": partial_rotary_factor " + partial + " of head_dim " + headDim + " gives "
-                    + rotaryDim + " rotated elements; an even number in [2, " + headDim + "] is needed");
+
+        private static double pair(double turns, double theta, int rotaryDim, double originalContext) {
+            return rotaryDim * Math.log(originalContext / (turns * 2 * Math.PI)) / (2 * Math.log(theta));
         }
-        return new RopeConfig(theta, rotaryDim, scaling);
+
+        /** The factor for cosine and sine of a context stretched by {@code factor}. */
+        static double attentionFactor(double factor, double mscale) {
+            return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+        }
+
+        @Override
+        public double apply(double inverseFrequency, int index) {
+            double interpolated = Math.clamp((index - low) / (high - low), 0, 1);
+            return inverseFrequency / factor * interpolated + inverseFrequency * (1 - interpolated);
+        }
     }
 
-    private static Scaling readScaling(ConfigJson parameters, ConfigJson config) {
-        String type = parameters.text("rope_type").or(() -> parameters.text("type")).orElse("default");
-        return switch (type) {
-            case "default" -> new Unscaled();
-            case "linear" -> new Linear(required(parameters, "factor"));
-            case "llama3" -> {
-                Llama3 scaling = new Llama3(required(parameters, "factor"), required(parameters, "low_freq_factor"),
-                        required(parameters, "high_freq_factor"),
-                        parameters.has("original_max_position_embeddings") ? required(parameters, "original_max_position_embeddings")
-                                : required(config, "max_position_embeddings"));
-                if (scaling.highFreqFactor() <= scaling.lowFreqFactor()) {
-                    throw new EngineException("MODEL-005", config.file() + ": rope high_freq_factor " + scaling.highFreqFactor()
-                            + " must be above low_freq_factor " + scaling.lowFreqFactor());
-                }
-                yield scaling;
-            }
-            default -> throw new EngineException("MODEL-005", config.file() + ": rope type '" + type + "' is not supported by this version;"
-                    + " supported: default, linear, llama3. Its positions would be wrong, so the model is not loaded");
-        };
+    /**
+     * LongRoPE (arXiv 2402.13753): factors for every pair, one set for contexts up to the original length, one for longer ones. Which set
+     * serves is chosen once, by the longest context that the server allows ({@code --max-model-len}): keys in the cache turn by what they
+     * were written with.
+     */
+    public record LongRope(Factors shortFactors, Factors longFactors, double originalContext) implements Scaling {
+        @Override
+        public double apply(double inverseFrequency, int index) {
+            return shortFactors.apply(inverseFrequency, index);
+        }
+
+        @Override
+        public Scaling forContext(int numPositions) {
+            return numPositions > originalContext ? longFactors : shortFactors;
+        }
+
+        /** The factor for cosine and sine of a context stretched by {@code factor}. */
+        static double attentionFactor(double factor, double originalContext) {
+            return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalContext));
+        }
     }
 
-    private static double required(ConfigJson json, String key) {
-        if (!json.has(key)) {
-            throw json.wrong(key, "a number above 0, required by this rope type");
-        }
-        return json.positiveNumber(key, 0);
+    /** {@link #tables(Backend, String, int)} of the name {@code rope}. */
+    public Rope tables(Backend backend, int numPositions) {
+        return tables(backend, "rope", numPositions);
     }
 
     /** Cosine and sine tables for positions {@code [0, numPositions)}, computed in double and rounded once. */
-    public Rope tables(Backend backend, int numPositions) {
+    public Rope tables(Backend backend, String name, int numPositions) {
+        Scaling used = scaling.forContext(numPositions);
         double[] frequencies = new double[rotaryDim / 2];
         for (int i = 0; i < frequencies.length; i++) {
-            frequencies[i] = scaling.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
+            frequencies[i] = used.apply(Math.pow(theta, -2.0 * i / rotaryDim), i);
         }
         // Straight into the backend's memory: at a million positions the tables are half a gigabyte.
-        Angles angles = new Angles(frequencies, numPositions);
-        Tensor cos = backend.constant("rope.cos", numPositions, frequencies.length, angles::cosines);
-        Tensor sin = backend.constant("rope.sin", numPositions, frequencies.length, angles::sines);
+        Angles angles = new Angles(frequencies, numPositions, attentionFactor);
+        Tensor cos = backend.constant(name + ".cos", numPositions, frequencies.length, angles::cosines);
+        Tensor sin = backend.constant(name + ".sin", numPositions, frequencies.length, angles::sines);
         return new Rope(cos, sin, rotaryDim);
     }
 
     /**
-     * Cosine and sine of {@code position * frequency} as that of a sum: of the first position of its {@link #STRIDE} and of the distance to
+     * Cosine and sine of {@code position * frequency}, times a factor, as that of a sum: of the first position of its {@link #STRIDE} and of the distance to
      * it. In double that is within 1e-15 of the functions themselves, which would take 0.2 s of two cores for 131,072 positions.
      */
     private static final class Angles {
@@ -140,11 +163,11 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
         private final double[] farCos;
         private final double[] farSin;
 
-        Angles(double[] frequencies, int numPositions) {
+        Angles(double[] frequencies, int numPositions, double factor) {
             cols = frequencies.length;
             int strides = Math.ceilDiv(numPositions, STRIDE);
-            nearCos = table(frequencies, STRIDE, 1, Math::cos);
-            nearSin = table(frequencies, STRIDE, 1, Math::sin);
+            nearCos = table(frequencies, STRIDE, 1, angle -> factor * Math.cos(angle));
+            nearSin = table(frequencies, STRIDE, 1, angle -> factor * Math.sin(angle));
             farCos = table(frequencies, strides, STRIDE, Math::cos);
             farSin = table(frequencies, strides, STRIDE, Math::sin);
         }

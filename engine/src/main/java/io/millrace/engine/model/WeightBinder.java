@@ -49,13 +49,23 @@ public final class WeightBinder {
         return backend.weight(name, sources);
     }
 
-    /** One vector {@code [1, n]}: a norm's weight. */
-    public Tensor vector(String name, long length) {
-        return vectors(name, List.of(new Part(name, 1, length)));
+    /** {@link #linear} of the parts' {@code .weight}s. */
+    Weight projection(String name, Part... parts) {
+        return linear(name, Arrays.stream(parts).map(part -> new Part(part.name() + ".weight", part.rows(), part.cols())).toArray(Part[]::new));
+    }
+
+    /** The {@code .bias}es of a {@link #projection}. */
+    Tensor bias(String name, Part... parts) {
+        return vectors(name + ".bias", Arrays.stream(parts).map(part -> new Part(part.name() + ".bias", 1, part.rows())).toList(), 0, 1);
+    }
+
+    /** One vector {@code [1, n]}, a norm's weight: {@code (stored + offset) * scale}. */
+    Tensor vector(String name, long length, double offset, double scale) {
+        return vectors(name, List.of(new Part(name, 1, length)), offset, scale);
     }
 
     /** Vectors joined end to end into {@code [1, sum]}, widened to F32: the bias of a fused {@link #linear}. */
-    public Tensor vectors(String name, List<Part> parts) {
+    private Tensor vectors(String name, List<Part> parts, double offset, double scale) {
         float[] values = new float[Math.toIntExact(parts.stream().mapToLong(Part::cols).sum())];
         int at = 0;
         for (Part part : parts) {
@@ -63,7 +73,7 @@ public final class WeightBinder {
             DType dtype = dtype(tensor);
             MemorySegment data = tensor.data();
             for (int i = 0; i < part.cols(); i++) {
-                values[at++] = dtype.load(data, i);
+                values[at++] = (float) ((dtype.load(data, i) + offset) * scale);
             }
         }
         return backend.constant(name, 1, values.length, values);

@@ -16,17 +16,26 @@ import java.util.regex.Pattern;
  * The tensors of a GGUF file under their Hugging Face names ({@code blk.3.attn_q.weight} is
  * {@code model.layers.3.self_attn.q_proj.weight}).
  *
- * <p>Files of the llama architecture hold query and key rows reordered for rotary embedding in adjacent pairs; they are put back into the
- * halves order here, a copy of these two matrices that lives until {@link #close}:
+ * <p>Files of the architectures llama, granite and smollm3 hold query and key rows reordered for rotary embedding in adjacent pairs; they
+ * are put back into the halves order here, a copy of these two matrices that lives until {@link #close}:
  * <pre>
  *   file row  head * headDim + 2 * i + half   is   row  head * headDim + half * headDim / 2 + i
  * </pre>
  */
 public final class GgufWeights implements WeightSource {
     private static final Pattern BLOCK = Pattern.compile("blk\\.(\\d{1,6})\\.([a-z_]+)\\.(weight|bias)");
-    private static final Map<String, String> BLOCK_NAMES = Map.of("attn_norm", "input_layernorm", "attn_q", "self_attn.q_proj", "attn_k",
-            "self_attn.k_proj", "attn_v", "self_attn.v_proj", "attn_output", "self_attn.o_proj", "ffn_norm", "post_attention_layernorm",
-            "ffn_gate", "mlp.gate_proj", "ffn_up", "mlp.up_proj", "ffn_down", "mlp.down_proj");
+    private static final Map<String, String> BLOCK_NAMES = Map.ofEntries(Map.entry("attn_norm", "input_layernorm"),
+            Map.entry("attn_q", "self_attn.q_proj"), Map.entry("attn_k", "self_attn.k_proj"), Map.entry("attn_v", "self_attn.v_proj"),
+            Map.entry("attn_qkv", "self_attn.qkv_proj"), Map.entry("attn_output", "self_attn.o_proj"),
+            Map.entry("attn_q_norm", "self_attn.q_norm"), Map.entry("attn_k_norm", "self_attn.k_norm"),
+            Map.entry("ffn_norm", "post_attention_layernorm"), Map.entry("ffn_gate", "mlp.gate_proj"), Map.entry("ffn_up", "mlp.up_proj"),
+            Map.entry("ffn_down", "mlp.down_proj"));
+    /** Where a name means something else, by architecture: norms before and after each half of a block, fused projections. */
+    private static final Map<String, String> FOUR_NORMS = Map.of("post_attention_norm", "post_attention_layernorm", "ffn_norm",
+            "pre_feedforward_layernorm", "post_ffw_norm", "post_feedforward_layernorm");
+    private static final Map<String, Map<String, String>> EXCEPTIONS = Map.of("gemma2", FOUR_NORMS, "gemma3", FOUR_NORMS, "phi3",
+            Map.of("ffn_up", "mlp.gate_up_proj"));
+    private static final Set<String> PAIRED_ROWS = Set.of("llama", "granite", "smollm3");
     private static final Map<String, String> TOP_NAMES = Map.of("token_embd.weight", "model.embed_tokens.weight", "output_norm.weight",
             "model.norm.weight", "output.weight", "lm_head.weight");
 
@@ -37,22 +46,23 @@ public final class GgufWeights implements WeightSource {
     private final int numKvHeads;
     private final Map<String, GgufTensor> tensors = new LinkedHashMap<>();
 
-    /**
-     * @param file       borrowed
-     * @param pairedRows whether query and key rows are in the order of adjacent pairs
-     */
-    public GgufWeights(GgufFile file, boolean pairedRows, int numHeads, int numKvHeads) {
+    /** @param file borrowed */
+    public GgufWeights(GgufFile file, int numHeads, int numKvHeads) {
         this.file = file;
-        this.pairedRows = pairedRows;
         this.numHeads = numHeads;
         this.numKvHeads = numKvHeads;
-        file.tensors().forEach((name, tensor) -> tensors.put(huggingFaceName(name), tensor));
+        String architecture = file.metadata().string("general.architecture").orElse("");
+        pairedRows = PAIRED_ROWS.contains(architecture);
+        file.tensors().forEach((name, tensor) -> tensors.put(huggingFaceName(architecture, name), tensor));
     }
 
-    static String huggingFaceName(String name) {
+    static String huggingFaceName(String architecture, String name) {
         Matcher block = BLOCK.matcher(name);
-        if (block.matches() && BLOCK_NAMES.containsKey(block.group(2))) {
-            return "model.layers." + block.group(1) + "." + BLOCK_NAMES.get(block.group(2)) + "." + block.group(3);
+        if (block.matches()) {
+            String ours = EXCEPTIONS.getOrDefault(architecture, Map.of()).getOrDefault(block.group(2), BLOCK_NAMES.get(block.group(2)));
+            if (ours != null) {
+                return "model.layers." + block.group(1) + "." + ours + "." + block.group(3);
+            }
         }
         return TOP_NAMES.getOrDefault(name, name);
     }
