@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 4
+#define MR_ABI_VERSION 5
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -215,11 +215,18 @@ typedef struct mr_attention_args {
     int32_t reserved;
 } mr_attention_args;
 
-/* out = silu(gate) * up; gate_up [T, 2 * cols], gate half first */
+/* out = f(gate) * up; gate_up [T, 2 * cols], gate half first. f is silu for MR_OP_SWIGLU, the tanh form of gelu for MR_OP_GEGLU. */
 typedef struct mr_swiglu_args {
     mr_matrix gate_up;
     mr_matrix out;
 } mr_swiglu_args;
+
+/* x = cap * tanh(x / cap), in place */
+typedef struct mr_soft_cap_args {
+    mr_matrix x;
+    float cap;
+    int32_t reserved;
+} mr_soft_cap_args;
 
 /* out[r, :] = x[logit_rows[r], :] */
 typedef struct mr_gather_args {
@@ -242,7 +249,9 @@ typedef enum mr_op_kind {
     MR_OP_ATTENTION = 7,
     MR_OP_SWIGLU = 8,
     MR_OP_GATHER_LOGIT_ROWS = 9,
-    MR_OP_SAMPLE = 10
+    MR_OP_SAMPLE = 10,
+    MR_OP_GEGLU = 11,
+    MR_OP_SOFT_CAP = 12
 } mr_op_kind;
 
 /* One operation: kind chooses the member of args. */
@@ -260,6 +269,7 @@ typedef struct mr_op {
         mr_swiglu_args swiglu;
         mr_gather_args gather;
         mr_sample_args sample;
+        mr_soft_cap_args soft_cap;
     } args;
 } mr_op;
 
@@ -332,7 +342,7 @@ MR_API int32_t mr_abi_version(void);
 
 /*
  * Copies up to `capacity` entries of the layout table to `out` and returns how many there are: for each structure of this header, in the
- * order mr_matrix, mr_weight, mr_kv_cache, mr_embed_args .. mr_sample_args, mr_op, mr_batch, mr_cpu_info: its size in bytes, then the
+ * order mr_matrix, mr_weight, mr_kv_cache, mr_embed_args .. mr_swiglu_args, mr_soft_cap_args, mr_gather_args, mr_sample_args, mr_op, mr_batch, mr_cpu_info: its size in bytes, then the
  * offset of each member in order of declaration (the members of the union inside mr_op count as one: its offset).
  */
 MR_API int32_t mr_abi_layout(int32_t *out, int32_t capacity);

@@ -35,6 +35,8 @@ static const int32_t layout[] = {
     AT(mr_attention_args, window), AT(mr_attention_args, reserved),
     SIZE(mr_swiglu_args),
     AT(mr_swiglu_args, gate_up), AT(mr_swiglu_args, out),
+    SIZE(mr_soft_cap_args),
+    AT(mr_soft_cap_args, x), AT(mr_soft_cap_args, cap), AT(mr_soft_cap_args, reserved),
     SIZE(mr_gather_args),
     AT(mr_gather_args, x), AT(mr_gather_args, out),
     SIZE(mr_sample_args),

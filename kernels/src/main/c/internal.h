@@ -153,6 +153,8 @@ struct mr_kernels {
     void (*rope)(mr_thread *, const mr_rope_args *);
     void (*attention)(mr_thread *, const mr_attention_args *);
     void (*swiglu)(mr_thread *, const mr_swiglu_args *);
+    void (*geglu)(mr_thread *, const mr_swiglu_args *);
+    void (*soft_cap)(mr_thread *, const mr_soft_cap_args *);
     void (*gather)(mr_thread *, const mr_gather_args *);
     void (*sample)(mr_thread *, const mr_sample_args *);
     /* Working memory an op can need within the capacities of the batch, in bytes. */

@@ -12,6 +12,8 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a);
 void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a);
 void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a);
 void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a);
+void MR_NAME(mr_geglu)(mr_thread *thread, const mr_swiglu_args *a);
+void MR_NAME(mr_soft_cap)(mr_thread *thread, const mr_soft_cap_args *a);
 void MR_NAME(mr_gather)(mr_thread *thread, const mr_gather_args *a);
 void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a);
 int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a);

@@ -14,6 +14,8 @@ static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op
         case MR_OP_ROPE_AND_CACHE: kernels->rope(thread, &op->args.rope); break;
         case MR_OP_ATTENTION: kernels->attention(thread, &op->args.attention); break;
         case MR_OP_SWIGLU: kernels->swiglu(thread, &op->args.swiglu); break;
+        case MR_OP_GEGLU: kernels->geglu(thread, &op->args.swiglu); break;
+        case MR_OP_SOFT_CAP: kernels->soft_cap(thread, &op->args.soft_cap); break;
         case MR_OP_GATHER_LOGIT_ROWS: kernels->gather(thread, &op->args.gather); break;
         case MR_OP_SAMPLE: kernels->sample(thread, &op->args.sample); break;
         default: break; /* mr_program_prepare lets no other kind through */
@@ -41,7 +43,7 @@ int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, con
             case MR_OP_ATTENTION: scratch = mr_max(scratch, team->kernels->attention_scratch_bytes(&op->args.attention)); break;
             case MR_OP_SAMPLE: scratch = mr_max(scratch, team->kernels->sample_scratch_bytes(&op->args.sample)); break;
             default:
-                if (op->kind < MR_OP_EMBED || op->kind > MR_OP_SAMPLE) {
+                if (op->kind < MR_OP_EMBED || op->kind > MR_OP_SOFT_CAP) {
                     snprintf(team->error, sizeof team->error, "op %d has the unknown kind %d", (int)i, (int)op->kind);
                     return MR_E_ARGUMENT;
                 }

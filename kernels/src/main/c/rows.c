@@ -1,4 +1,4 @@
-/* Row-wise kernels: embedding, norms, residual add, SwiGLU, gather. Rows are claimed one by one or in small runs; each is one thread's. */
+/* Row-wise kernels: embedding, norms, residual add, gated activations, soft-cap, gather. Rows are claimed one by one or in small runs; each is one thread's. */
 #include "kernels.h"
 
 /* One column of a tile: a walk over one element in each cache line. */
@@ -142,25 +142,21 @@ void MR_NAME(mr_add)(mr_thread *thread, const mr_add_args *a) {
     }
 }
 
-/* The lanes of a vector do not see each other, so a tail computed in a padded vector has the same bits as one in the middle. */
-static void swiglu(const float *gate, const float *up, float *out, int64_t count) {
-    vf one = v_set(1.0f);
-    int64_t k = 0;
-    for (; k + VW <= count; k += VW) {
-        vf g = v_load(gate + k);
-        v_store(out + k, v_mul(v_div(g, v_add(one, v_exp(v_sub(v_zero(), g)))), v_load(up + k)));
-    }
-    if (k < count) {
-        float g[VW] = {0};
-        float u[VW] = {0};
-        memcpy(g, gate + k, (size_t)(count - k) * sizeof(float));
-        memcpy(u, up + k, (size_t)(count - k) * sizeof(float));
-        swiglu(g, u, g, VW);
-        memcpy(out + k, g, (size_t)(count - k) * sizeof(float));
-    }
+/* x * sigmoid(x) */
+static inline vf silu(vf x) { return v_div(x, v_add(v_set(1.0f), v_exp(v_sub(v_zero(), x)))); }
+
+/*
+ * x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 * x^3) (arXiv 1606.08415), which is x * sigmoid(2 u): no digits are lost where
+ * tanh(u) is near -1.
+ */
+static inline vf gelu_tanh(vf x) {
+    vf x2 = v_mul(x, x);
+    vf slope = v_fma(x2, v_set(-2.0f * 0.044715f * 0.7978845608f), v_set(-2.0f * 0.7978845608f));
+    return v_div(x, v_add(v_set(1.0f), v_exp(v_mul(slope, x))));
 }
 
-void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) {
+/* One item: a run of a row. The lanes of a vector do not see each other, so a tail in a padded vector has the same bits as one in the middle. */
+static inline __attribute__((always_inline)) void gate_rows(mr_thread *thread, const mr_swiglu_args *a, vf (*activation)(vf)) {
     enum { RUN = 2048 };
     int64_t rows = mr_rows(thread->batch, &a->out);
     int64_t cols = a->out.cols;
@@ -169,7 +165,45 @@ void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) {
         int64_t t = item / runs;
         int64_t first = item % runs * RUN;
         const float *gate = a->gate_up.data + t * 2 * cols + first;
-        swiglu(gate, gate + cols, a->out.data + t * cols + first, mr_min(RUN, cols - first));
+        const float *up = gate + cols;
+        float *out = a->out.data + t * cols + first;
+        int64_t count = mr_min(RUN, cols - first);
+        int64_t k = 0;
+        for (; k + VW <= count; k += VW) {
+            v_store(out + k, v_mul(activation(v_load(gate + k)), v_load(up + k)));
+        }
+        if (k < count) {
+            float g[VW] = {0};
+            float u[VW] = {0};
+            memcpy(g, gate + k, (size_t)(count - k) * sizeof(float));
+            memcpy(u, up + k, (size_t)(count - k) * sizeof(float));
+            v_store(g, v_mul(activation(v_load(g)), v_load(u)));
+            memcpy(out + k, g, (size_t)(count - k) * sizeof(float));
+        }
+    }
+}
+
+void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, silu); }
+
+void MR_NAME(mr_geglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, gelu_tanh); }
+
+void MR_NAME(mr_soft_cap)(mr_thread *thread, const mr_soft_cap_args *a) {
+    enum { RUN = 2048 };
+    int64_t rows = mr_rows(thread->batch, &a->x);
+    int64_t cols = a->x.cols;
+    int64_t runs = mr_ceil_div(cols, RUN);
+    vf cap = v_set(a->cap);
+    for (int64_t item; (item = mr_claim(thread, 1, rows * runs)) < rows * runs;) {
+        int64_t first = item % runs * RUN;
+        float *x = a->x.data + item / runs * cols + first;
+        int64_t count = mr_min(RUN, cols - first);
+        for (int64_t k = 0; k < count; k += VW) {
+            float lanes[VW] = {0};
+            size_t bytes = (size_t)mr_min(VW, count - k) * sizeof(float);
+            memcpy(lanes, x + k, bytes);
+            v_store(lanes, v_mul(cap, v_tanh(v_div(v_load(lanes), cap))));
+            memcpy(x + k, lanes, bytes);
+        }
     }
 }
 

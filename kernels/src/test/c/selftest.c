@@ -63,7 +63,7 @@ static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t dtype) {
 
 /* Everything one configuration needs. */
 typedef struct model {
-    mr_op ops[13];
+    mr_op ops[14];
     mr_matrix hidden, normed, qkv, attended, projected, gate_up, activated, picked, logits;
     mr_batch batch;
     int32_t counts[4], token_ids[TOKENS], positions[TOKENS], token_sequence[TOKENS], query_start[SEQUENCES + 1], context_len[SEQUENCES];
@@ -144,17 +144,18 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->attended, out, NULL, m->projected};
     op->kind = MR_OP_ADD_RMS_NORM, op++->args.add_rms_norm = (mr_add_rms_norm_args){m->hidden, m->projected, norm, m->normed, 1e-5f, 0};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->normed, up, NULL, m->gate_up};
-    op->kind = MR_OP_SWIGLU, op++->args.swiglu = (mr_swiglu_args){m->gate_up, m->activated};
+    op->kind = dtype == MR_BF16 ? MR_OP_GEGLU : MR_OP_SWIGLU, op++->args.swiglu = (mr_swiglu_args){m->gate_up, m->activated};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->activated, down, NULL, m->projected};
     op->kind = MR_OP_ADD, op++->args.add = (mr_add_args){m->hidden, m->projected};
     op->kind = MR_OP_GATHER_LOGIT_ROWS, op++->args.gather = (mr_gather_args){m->hidden, m->picked};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->picked, table, NULL, m->logits};
+    op->kind = MR_OP_SOFT_CAP, op++->args.soft_cap = (mr_soft_cap_args){m->logits, 5.0f, 0};
     m->batch = (mr_batch){m->counts, m->token_ids, m->positions, m->token_sequence, m->query_start, m->context_len, m->tables,
                           m->logit_rows, m->temperature, m->top_k, m->top_p, m->min_p, m->repetition, m->frequency, m->presence, m->seed,
                           m->draw, m->target, m->num_top, m->history, m->history_len, m->prompt_len, m->bias_ids, m->bias_values,
                           m->bias_count, m->suppress_ids, m->suppress_count, m->mask, m->token, m->logprob, m->rank, m->top_ids,
                           m->top_logprobs, TOKENS, SEQUENCES, m->blocks_per_sequence, LOGITS, TOP, 0};
-    CHECK(mr_program_prepare(team, m->ops, 13, &m->batch) == MR_OK);
+    CHECK(mr_program_prepare(team, m->ops, 14, &m->batch) == MR_OK);
 }
 
 /* Sequence s is made of the tokens (s * 31 + position * 17) % VOCAB. Each call adds [from, to) of it to the batch. */
@@ -182,7 +183,7 @@ static void check_invariance(mr_team *team, int32_t dtype, int32_t cache_type, i
     float whole[VOCAB];
     clear(&m);
     add(&m, 0, 0, LENGTH);
-    CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_OK);
+    CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_OK);
     memcpy(whole, m.logits.data, sizeof whole);
     for (int i = 0; i < VOCAB; i++) {
         CHECK(isfinite(whole[i]));
@@ -195,7 +196,7 @@ static void check_invariance(mr_team *team, int32_t dtype, int32_t cache_type, i
         if (i % 2 == 1) {
             add(&m, 1, 0, 20);
         }
-        CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_OK);
+        CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_OK);
     }
     CHECK(memcmp(whole, m.logits.data, sizeof whole) == 0);
     for (int i = 0; i < num_pieces; i++) {
@@ -300,16 +301,16 @@ static void check_sampling(mr_team *team) {
     clear(&m);
     add(&m, 0, 0, 30);
     m.token_ids[4] = VOCAB;
-    CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_E_TOKEN_ID);
+    CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_E_TOKEN_ID);
     m.token_ids[4] = 1;
     int32_t block = m.tables[1];
     m.tables[1] = 1 << 30;
-    CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_E_BLOCK);
+    CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_E_BLOCK);
     m.tables[1] = block;
     m.positions[29] = POSITIONS;
-    CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_E_POSITION);
+    CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_E_POSITION);
     clear(&m);
-    CHECK(mr_program_run(team, m.ops, 13, &m.batch) == MR_OK);
+    CHECK(mr_program_run(team, m.ops, 14, &m.batch) == MR_OK);
     mr_op unknown = {.kind = 99};
     CHECK(mr_program_prepare(team, &unknown, 1, &m.batch) == MR_E_ARGUMENT);
     for (int i = 0; i < num_pieces; i++) {

@@ -171,14 +171,22 @@ public final class OpChecks {
         disjoint("attention", "qkv", qkv, "out", out);
     }
 
-    public static void swiglu(Tensor gateUp, Tensor out) {
-        activation("swiglu", "gateUp", gateUp);
-        activation("swiglu", "out", out);
-        sameExtent("swiglu", "gateUp", gateUp, "out", out);
+    /** @param op {@code swiglu} or {@code geglu} */
+    public static void gated(String op, Tensor gateUp, Tensor out) {
+        activation(op, "gateUp", gateUp);
+        activation(op, "out", out);
+        sameExtent(op, "gateUp", gateUp, "out", out);
         if (gateUp.cols() != 2 * out.cols()) {
-            throw fail("OP-001", "swiglu", "gateUp " + describe(gateUp) + " must be twice as wide as out " + describe(out));
+            throw fail("OP-001", op, "gateUp " + describe(gateUp) + " must be twice as wide as out " + describe(out));
         }
-        disjoint("swiglu", "gateUp", gateUp, "out", out);
+        disjoint(op, "gateUp", gateUp, "out", out);
+    }
+
+    public static void softCap(Tensor x, float cap) {
+        activation("softCap", "x", x);
+        if (!(cap > 0) || Float.isInfinite(cap)) {
+            throw fail("OP-006", "softCap", "cap must be finite and above 0, got " + cap);
+        }
     }
 
     public static void gatherLogitRows(Tensor x, Tensor out) {

@@ -58,6 +58,12 @@ public interface Ops {
     /** {@code out = silu(gate) * up}; {@code gateUp} is {@code [T, 2 * cols]} with the gate half first (arXiv 2002.05202). */
     void swiglu(Tensor gateUp, Tensor out);
 
+    /** {@link #swiglu} with the tanh approximation of GELU (arXiv 1606.08415) in place of silu. */
+    void geglu(Tensor gateUp, Tensor out);
+
+    /** {@code x = cap * tanh(x / cap)}, in place (arXiv 2408.00118). */
+    void softCap(Tensor x, float cap);
+
     /** {@code out[r] = x[logitRows[r]]}: picks the tokens whose logits are wanted. out has extent {@link Extent#LOGIT_ROWS}. */
     void gatherLogitRows(Tensor x, Tensor out);
 

@@ -57,6 +57,9 @@ public interface BackendProperties extends BackendUnderTest {
             refused(b, "OP-001", ops -> ops.attention(x16, wide, cache, 0, y16), "x16", "32");
             refused(b, "OP-001", ops -> ops.attention(x24, shape, cache, 0, x16), "x16", "8");
             refused(b, "OP-001", ops -> ops.swiglu(x24, x16), "x24", "x16");
+            refused(b, "OP-001", ops -> ops.geglu(x24, x16), "geglu", "x24", "x16");
+            refused(b, "OP-006", ops -> ops.softCap(x24, 0f), "cap", "0.0");
+            refused(b, "OP-006", ops -> ops.softCap(x24, Float.NaN), "cap", "NaN");
             refused(b, "OP-001", ops -> ops.gatherLogitRows(x24, rows16), "x24", "rows16");
             refused(b, "OP-002", ops -> ops.gatherLogitRows(x16, y16), "y16", "LOGIT_ROWS");
             refused(b, "OP-002", ops -> ops.sample(x16), "x16", "LOGIT_ROWS");

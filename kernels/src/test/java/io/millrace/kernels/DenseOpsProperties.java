@@ -14,6 +14,7 @@ import static io.millrace.kernels.TestValues.write;
 
 import java.util.Arrays;
 import java.util.SplittableRandom;
+import java.util.function.DoubleUnaryOperator;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -255,13 +256,29 @@ public interface DenseOpsProperties extends BackendUnderTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 3, 8, 17, 64, 100, 513})
+    @ValueSource(ints = {1, 3, 8, 17, 64, 100, 513, 2050})
     default void swigluGatesWithSilu(int cols) {
+        gates(cols, Ops::swiglu, gate -> gate / (1 + Math.exp(-gate)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 3, 8, 17, 64, 100, 513, 2050})
+    default void gegluGatesWithTheTanhFormOfGelu(int cols) {
+        // The same function by another formula: no tanh near -1, from which little would be left.
+        gates(cols, Ops::geglu, x -> x / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))));
+    }
+
+    /** An op of gate and up over {@code [gate | up]}. */
+    interface Gated {
+        void record(Ops ops, Tensor gateUp, Tensor out);
+    }
+
+    private void gates(int cols, Gated op, DoubleUnaryOperator activation) {
         SplittableRandom random = new SplittableRandom(7);
         try (Backend backend = create(DENSE_LIMITS, 2)) {
             Tensor gateUp = backend.activations("gateUp", Extent.TOKENS, 2L * cols);
             Tensor out = backend.activations("out", Extent.TOKENS, cols);
-            Program program = backend.record(ops -> ops.swiglu(gateUp, out));
+            Program program = backend.record(ops -> op.record(ops, gateUp, out));
             for (int rows : ROWS) {
                 float[] input = spiky(random, 2L * rows * cols);
                 input[0] = rows % 2 == 0 ? 1e4f : -1e4f; // exp overflows a float on one side
@@ -274,13 +291,44 @@ public interface DenseOpsProperties extends BackendUnderTest {
                 for (int i = 0; i < expected.length; i++) {
                     double gate = input[i / cols * 2 * cols + i % cols];
                     double up = input[i / cols * 2 * cols + cols + i % cols];
-                    expected[i] = gate * up / (1 + Math.exp(-gate));
+                    expected[i] = activation.applyAsDouble(gate) * up;
                     tolerance[i] = 3e-6 * Math.abs(expected[i]) + 1e-7 * Math.abs(up);
                 }
                 if (rows * cols > 1) {
-                    assertNear("swiglu of " + rows + " x " + cols, read(out, rows), expected, tolerance);
+                    assertNear(rows + " x " + cols, read(out, rows), expected, tolerance);
                 }
                 assertPoisonedFrom(out, rows);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 7, 16, 17, 100, 513, 2050})
+    default void softCapBendsTowardsTheCapAndKeepsSmallValues(int cols) {
+        SplittableRandom random = new SplittableRandom(17);
+        for (float cap : new float[] {0.5f, 8f, 30f}) {
+            try (Backend backend = create(DENSE_LIMITS, 2)) {
+                Tensor x = backend.activations("x", Extent.LOGIT_ROWS, cols);
+                Program program = backend.record(ops -> ops.softCap(x, cap));
+                for (int rows : new int[] {1, 3, 64}) {
+                    float[] input = spiky(random, (long) rows * cols);
+                    input[input.length / 2] = -1e-20f;
+                    input[0] = 1e30f;
+                    poison(x);
+                    write(x, input);
+                    backend.batch().clear();
+                    backend.batch().addSequence(new int[rows], 0, rows, new int[] {0, 1, 2, 3}, 4);
+                    for (int r = 0; r < rows; r++) {
+                        backend.batch().addLogitRow(r);
+                    }
+                    backend.run(program);
+                    double[] expected = new double[input.length];
+                    for (int i = 0; i < expected.length; i++) {
+                        expected[i] = cap * Math.tanh((double) input[i] / cap);
+                    }
+                    assertNear("softCap of " + rows + " x " + cols, read(x, rows), expected, relative(expected, 1e-6, 1e-30));
+                    assertPoisonedFrom(x, rows);
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ import io.millrace.bindings.cpu.generated.mr_op;
 import io.millrace.bindings.cpu.generated.mr_rms_norm_args;
 import io.millrace.bindings.cpu.generated.mr_rope_args;
 import io.millrace.bindings.cpu.generated.mr_sample_args;
+import io.millrace.bindings.cpu.generated.mr_soft_cap_args;
 import io.millrace.bindings.cpu.generated.mr_swiglu_args;
 import io.millrace.bindings.cpu.generated.mr_weight;
 import io.millrace.kernels.AttentionShape;
@@ -156,11 +157,30 @@ final class NativeRecorder implements Ops {
 
     @Override
     public void swiglu(Tensor gateUp, Tensor out) {
-        OpChecks.swiglu(gateUp, out);
-        owned("swiglu", gateUp, out);
-        add("swiglu", MillraceCpu.MR_OP_SWIGLU(), args -> {
+        gated("swiglu", MillraceCpu.MR_OP_SWIGLU(), gateUp, out);
+    }
+
+    @Override
+    public void geglu(Tensor gateUp, Tensor out) {
+        gated("geglu", MillraceCpu.MR_OP_GEGLU(), gateUp, out);
+    }
+
+    private void gated(String op, int kind, Tensor gateUp, Tensor out) {
+        OpChecks.gated(op, gateUp, out);
+        owned(op, gateUp, out);
+        add(op, kind, args -> {
             matrix(mr_swiglu_args.gate_up(args), gateUp);
             matrix(mr_swiglu_args.out(args), out);
+        });
+    }
+
+    @Override
+    public void softCap(Tensor x, float cap) {
+        OpChecks.softCap(x, cap);
+        owned("softCap", x);
+        add("softCap", MillraceCpu.MR_OP_SOFT_CAP(), args -> {
+            matrix(mr_soft_cap_args.x(args), x);
+            mr_soft_cap_args.cap(args, cap);
         });
     }
 

@@ -195,6 +195,24 @@ final class ReferenceOps {
         }
     }
 
+    void geglu(Tensor gateUp, Tensor out) {
+        for (long t = 0; t < rows(out); t++) {
+            for (long c = 0; c < out.cols(); c++) {
+                double gate = get(gateUp, t, c);
+                double up = get(gateUp, t, out.cols() + c);
+                set(out, t, c, 0.5 * gate * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate * gate * gate))) * up);
+            }
+        }
+    }
+
+    void softCap(Tensor x, float cap) {
+        for (long t = 0; t < rows(x); t++) {
+            for (long c = 0; c < x.cols(); c++) {
+                set(x, t, c, cap * Math.tanh((double) get(x, t, c) / cap));
+            }
+        }
+    }
+
     void gatherLogitRows(Tensor x, Tensor out) {
         long rowBytes = 4 * x.cols();
         for (long r = 0; r < rows(out); r++) {

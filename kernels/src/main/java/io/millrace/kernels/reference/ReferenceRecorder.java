@@ -89,9 +89,23 @@ final class ReferenceRecorder implements Ops {
 
     @Override
     public void swiglu(Tensor gateUp, Tensor out) {
-        OpChecks.swiglu(gateUp, out);
+        OpChecks.gated("swiglu", gateUp, out);
         owned("swiglu", gateUp, out);
         add("swiglu", () -> ops.swiglu(gateUp, out));
+    }
+
+    @Override
+    public void geglu(Tensor gateUp, Tensor out) {
+        OpChecks.gated("geglu", gateUp, out);
+        owned("geglu", gateUp, out);
+        add("geglu", () -> ops.geglu(gateUp, out));
+    }
+
+    @Override
+    public void softCap(Tensor x, float cap) {
+        OpChecks.softCap(x, cap);
+        owned("softCap", x);
+        add("softCap", () -> ops.softCap(x, cap));
     }
 
     @Override

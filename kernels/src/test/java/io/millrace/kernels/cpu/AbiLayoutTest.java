@@ -18,6 +18,7 @@ import io.millrace.bindings.cpu.generated.mr_op;
 import io.millrace.bindings.cpu.generated.mr_rms_norm_args;
 import io.millrace.bindings.cpu.generated.mr_rope_args;
 import io.millrace.bindings.cpu.generated.mr_sample_args;
+import io.millrace.bindings.cpu.generated.mr_soft_cap_args;
 import io.millrace.bindings.cpu.generated.mr_swiglu_args;
 import io.millrace.bindings.cpu.generated.mr_weight;
 import io.millrace.kernels.DType;
@@ -38,7 +39,7 @@ import org.junit.jupiter.api.Test;
 class AbiLayoutTest {
     private static final List<GroupLayout> STRUCTURES = List.of(mr_matrix.layout(), mr_weight.layout(), mr_kv_cache.layout(),
             mr_embed_args.layout(), mr_rms_norm_args.layout(), mr_add_rms_norm_args.layout(), mr_add_args.layout(), mr_linear_args.layout(),
-            mr_rope_args.layout(), mr_attention_args.layout(), mr_swiglu_args.layout(), mr_gather_args.layout(), mr_sample_args.layout(),
+            mr_rope_args.layout(), mr_attention_args.layout(), mr_swiglu_args.layout(), mr_soft_cap_args.layout(), mr_gather_args.layout(), mr_sample_args.layout(),
             mr_op.layout(), mr_batch.layout(), mr_cpu_info.layout());
 
     @Test

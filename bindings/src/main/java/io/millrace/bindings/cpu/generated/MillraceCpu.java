@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)4L;
+    private static final int MR_ABI_VERSION = (int)5L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 4
+     * #define MR_ABI_VERSION 5
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -508,6 +508,24 @@ public class MillraceCpu extends MillraceCpu$shared {
      */
     public static int MR_OP_SAMPLE() {
         return MR_OP_SAMPLE;
+    }
+    private static final int MR_OP_GEGLU = (int)11L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_op_kind.MR_OP_GEGLU = 11
+     * }
+     */
+    public static int MR_OP_GEGLU() {
+        return MR_OP_GEGLU;
+    }
+    private static final int MR_OP_SOFT_CAP = (int)12L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_op_kind.MR_OP_SOFT_CAP = 12
+     * }
+     */
+    public static int MR_OP_SOFT_CAP() {
+        return MR_OP_SOFT_CAP;
     }
     private static final int MR_PROBE_READ = (int)0L;
     /**

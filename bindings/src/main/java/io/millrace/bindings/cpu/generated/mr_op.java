@@ -28,6 +28,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *         mr_swiglu_args swiglu;
  *         mr_gather_args gather;
  *         mr_sample_args sample;
+ *         mr_soft_cap_args soft_cap;
  *     } args;
  * }
  * }
@@ -152,6 +153,7 @@ public class mr_op {
      *     mr_swiglu_args swiglu;
      *     mr_gather_args gather;
      *     mr_sample_args sample;
+     *     mr_soft_cap_args soft_cap;
      * }
      * }
      */
@@ -171,8 +173,9 @@ public class mr_op {
             mr_attention_args.layout().withName("attention"),
             mr_swiglu_args.layout().withName("swiglu"),
             mr_gather_args.layout().withName("gather"),
-            mr_sample_args.layout().withName("sample")
-        ).withName("$anon$252:5");
+            mr_sample_args.layout().withName("sample"),
+            mr_soft_cap_args.layout().withName("soft_cap")
+        ).withName("$anon$261:5");
 
         /**
          * The layout of this union
@@ -621,6 +624,50 @@ public class mr_op {
             MemorySegment.copy(fieldValue, 0L, union, sample$OFFSET, sample$LAYOUT.byteSize());
         }
 
+        private static final GroupLayout soft_cap$LAYOUT = (GroupLayout)$LAYOUT.select(groupElement("soft_cap"));
+
+        /**
+         * Layout for field:
+         * {@snippet lang=c :
+         * mr_soft_cap_args soft_cap
+         * }
+         */
+        public static final GroupLayout soft_cap$layout() {
+            return soft_cap$LAYOUT;
+        }
+
+        private static final long soft_cap$OFFSET = $LAYOUT.byteOffset(groupElement("soft_cap"));
+
+        /**
+         * Offset for field:
+         * {@snippet lang=c :
+         * mr_soft_cap_args soft_cap
+         * }
+         */
+        public static final long soft_cap$offset() {
+            return soft_cap$OFFSET;
+        }
+
+        /**
+         * Getter for field:
+         * {@snippet lang=c :
+         * mr_soft_cap_args soft_cap
+         * }
+         */
+        public static MemorySegment soft_cap(MemorySegment union) {
+            return union.asSlice(soft_cap$OFFSET, soft_cap$LAYOUT.byteSize());
+        }
+
+        /**
+         * Setter for field:
+         * {@snippet lang=c :
+         * mr_soft_cap_args soft_cap
+         * }
+         */
+        public static void soft_cap(MemorySegment union, MemorySegment fieldValue) {
+            MemorySegment.copy(fieldValue, 0L, union, soft_cap$OFFSET, soft_cap$LAYOUT.byteSize());
+        }
+
         /**
          * Obtains a slice of {@code arrayParam} which selects the array element at {@code index}.
          * The returned segment has address {@code arrayParam.address() + index * layout().byteSize()}
@@ -682,6 +729,7 @@ public class mr_op {
      *     mr_swiglu_args swiglu;
      *     mr_gather_args gather;
      *     mr_sample_args sample;
+     *     mr_soft_cap_args soft_cap;
      * } args
      * }
      */
@@ -705,6 +753,7 @@ public class mr_op {
      *     mr_swiglu_args swiglu;
      *     mr_gather_args gather;
      *     mr_sample_args sample;
+     *     mr_soft_cap_args soft_cap;
      * } args
      * }
      */
@@ -726,6 +775,7 @@ public class mr_op {
      *     mr_swiglu_args swiglu;
      *     mr_gather_args gather;
      *     mr_sample_args sample;
+     *     mr_soft_cap_args soft_cap;
      * } args
      * }
      */
@@ -747,6 +797,7 @@ public class mr_op {
      *     mr_swiglu_args swiglu;
      *     mr_gather_args gather;
      *     mr_sample_args sample;
+     *     mr_soft_cap_args soft_cap;
      * } args
      * }
      */
