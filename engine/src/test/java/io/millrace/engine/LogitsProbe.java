@@ -4,7 +4,7 @@ import io.millrace.engine.model.DecoderModel;
 import io.millrace.engine.model.ModelConfig;
 import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.WeightBinder;
-import io.millrace.engine.weights.Checkpoint;
+import io.millrace.engine.weights.WeightSource;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.Batch;
@@ -17,18 +17,22 @@ import java.nio.file.Path;
 /** A model without sampling: shows the logits of every position, which the engine itself never keeps. */
 final class LogitsProbe implements AutoCloseable {
     private static final int BLOCK_SIZE = 16;
-    private static final int MAX_TOKENS = 128;
 
+    private final int maxTokens;
     private final Backend backend;
     private final Program program;
     private final DecoderModel model;
 
-    LogitsProbe(Path folder, String backendName, DType kvType) {
-        ModelConfig config = ModelConfig.read(folder);
-        int blocks = MAX_TOKENS / BLOCK_SIZE;
-        backend = Backends.create(backendName, new BatchLimits(MAX_TOKENS, 1, blocks, MAX_TOKENS, 0), 2);
-        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
-            model = ModelFamilies.of(config).bind(config, new WeightBinder(checkpoint, backend), MAX_TOKENS);
+    /** @param maxTokens the longest context, in whole blocks */
+    LogitsProbe(Path path, String backendName, DType kvType, int maxTokens) {
+        this.maxTokens = maxTokens;
+        int blocks = maxTokens / BLOCK_SIZE;
+        backend = Backends.create(backendName, new BatchLimits(maxTokens, 1, blocks, maxTokens, 0), 2);
+        try (ModelSource source = ModelSource.of(path)) {
+            ModelConfig config = source.config();
+            try (WeightSource weights = source.weights(config)) {
+                model = ModelFamilies.of(config).bind(config, new WeightBinder(weights, backend), maxTokens);
+            }
         }
         var cache = backend.kvCache(model.kvCacheShape(blocks, BLOCK_SIZE, kvType));
         program = backend.record(ops -> model.forward(ops, cache));
@@ -36,7 +40,7 @@ final class LogitsProbe implements AutoCloseable {
 
     /** Logits {@code [ids.length, vocab]}, computed in chunks of {@code chunk} tokens over blocks in descending order. */
     float[][] logits(int[] ids, int chunk) {
-        int[] blocks = new int[MAX_TOKENS / BLOCK_SIZE];
+        int[] blocks = new int[maxTokens / BLOCK_SIZE];
         for (int j = 0; j < blocks.length; j++) {
             blocks[j] = blocks.length - 1 - j;
         }

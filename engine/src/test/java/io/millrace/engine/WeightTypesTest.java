@@ -53,7 +53,7 @@ class WeightTypesTest {
     }
 
     private static float[][] logits(Path model, String backend, DType cache) {
-        try (LogitsProbe probe = new LogitsProbe(model, backend, cache)) {
+        try (LogitsProbe probe = new LogitsProbe(model, backend, cache, 128)) {
             return probe.logits(TEXT, TEXT.length);
         }
     }

@@ -46,7 +46,7 @@ enum GgufArchitecture {
 
         @Override
         List<LayerAttention> layers(GgufKeys keys, int layers, RopeConfig rope, int headDim) {
-            return layers(keys.count("attention.sliding_window", 4096), keys.slidingLayers(layers, 2), rope, rope);
+            return each(keys.count("attention.sliding_window", 4096), keys.slidingLayers(layers, 2), rope, rope);
         }
     },
     GEMMA3(HfArchitecture.GEMMA3) {
@@ -60,7 +60,7 @@ enum GgufArchitecture {
         @Override
         List<LayerAttention> layers(GgufKeys keys, int layers, RopeConfig rope, int headDim) {
             RopeConfig local = new RopeConfig(keys.above0("rope.freq_base_swa", 10_000), rope.rotaryDim(), new RopeConfig.Unscaled());
-            return layers(keys.count("attention.sliding_window", 0), keys.slidingLayers(layers, 6), rope, local);
+            return each(keys.count("attention.sliding_window", 0), keys.slidingLayers(layers, 6), rope, local);
         }
 
         @Override
@@ -132,14 +132,14 @@ enum GgufArchitecture {
 
     /** A window holds for all layers unless a pattern says otherwise. */
     List<LayerAttention> layers(GgufKeys keys, int layers, RopeConfig rope, int headDim) {
-        return layers(keys.count("attention.sliding_window", 0), keys.slidingLayers(layers, 0), rope, rope);
+        return each(keys.count("attention.sliding_window", 0), keys.slidingLayers(layers, 0), rope, rope);
     }
 
     double defaultTheta() {
         return 10_000;
     }
 
-    private static List<LayerAttention> layers(int window, boolean[] slides, RopeConfig full, RopeConfig sliding) {
+    static List<LayerAttention> each(int window, boolean[] slides, RopeConfig full, RopeConfig sliding) {
         List<LayerAttention> layers = new ArrayList<>();
         for (boolean slide : slides) {
             layers.add(slide && window > 0 ? new LayerAttention(window, sliding) : new LayerAttention(0, full));

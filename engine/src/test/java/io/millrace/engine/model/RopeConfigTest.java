@@ -81,6 +81,6 @@ class RopeConfigTest {
     }
 
     private RopeConfig read(String json) throws IOException {
-        return RopeConfig.read(ConfigJson.read(Files.writeString(folder.resolve("config.json"), json)), 16);
+        return RopeJson.read(ConfigJson.read(Files.writeString(folder.resolve("config.json"), json)), 16);
     }
 }
