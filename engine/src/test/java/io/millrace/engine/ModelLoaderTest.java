@@ -56,10 +56,19 @@ class ModelLoaderTest {
             MODEL-002 | "vocab_size":10            | "vocab_size":99999999999                    | is 99999999999
             MODEL-002 | "rope_theta":10000.0       | "rope_theta":-1                             | a number above 0
             MODEL-002 | "tie_word_embeddings":true | "tie_word_embeddings":"yes"                 | true or false
-            MODEL-003 | LlamaForCausalLM           | MambaForCausalLM                            | supported: LlamaForCausalLM
+            MODEL-003 | LlamaForCausalLM           | MambaForCausalLM                            | supported: Gemma2ForCausalLM, Gemma3ForCausalLM, GemmaForCausalLM, GraniteForCausalLM, LlamaForCausalLM, MistralForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM
             MODEL-003 | ["LlamaForCausalLM"]       | []                                          | names no architecture
             MODEL-004 | "silu"                     | "gelu"                                      | supported: silu
-            MODEL-005 | "eos_token_id":2           | "rope_scaling":{"type":"yarn","factor":4}   | 'yarn' is not supported
+            MODEL-005 | "eos_token_id":2           | "rope_scaling":{"type":"ntk","factor":4}    | supported: default, linear, llama3, yarn, longrope
+            MODEL-002 | "eos_token_id":2           | "rope_scaling":{"type":"su","short_factor":[1,1]} | rope_scaling.long_factor
+            MODEL-002 | "eos_token_id":2           | "rope_scaling":{"type":"longrope","short_factor":[1,0]} | a list of 2 numbers above 0
+            MODEL-004 | LlamaForCausalLM"          | GemmaForCausalLM"                           | supported: gelu_pytorch_tanh
+            MODEL-010 | LlamaForCausalLM"          | Qwen2ForCausalLM"                           | lacks the tensor 'model.layers.0.self_attn.q_proj.bias' of shape [8]
+            MODEL-010 | LlamaForCausalLM"          | Qwen3ForCausalLM"                           | lacks the tensor 'model.layers.0.self_attn.q_norm.weight'
+            MODEL-010 | LlamaForCausalLM"          | Phi3ForCausalLM"                            | lacks the tensor 'model.layers.0.self_attn.qkv_proj.weight' of shape [16, 8]
+            MODEL-002 | ["LlamaForCausalLM"]       | ["MistralForCausalLM"],"layer_types":["full_attention"] | an entry for each of the 2 layers
+            MODEL-002 | ["LlamaForCausalLM"]       | ["MistralForCausalLM"],"sliding_window":0 | at least 1
+            MODEL-002 | ["LlamaForCausalLM"]       | ["SmolLM3ForCausalLM"],"no_rope_layers":[1] | no_rope_layers
             MODEL-002 | "eos_token_id":2           | "rope_scaling":{"rope_type":"llama3"}       | rope_scaling.factor
             MODEL-005 | "eos_token_id":2           | "rope_parameters":{"rope_type":"dynamic"}   | 'dynamic' is not supported
             MODEL-006 | "eos_token_id":2           | "quantization_config":{"quant_method":"awq"} | awq
