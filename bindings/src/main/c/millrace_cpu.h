@@ -59,7 +59,7 @@ typedef enum mr_format {
     MR_FORMAT_F32 = 0,
     MR_FORMAT_F16 = 1,
     MR_FORMAT_BF16 = 2,
-    MR_FORMAT_BF16_PAIRS = 4, /* source and values as BF16; activations are rounded to BF16. See mr_has_bf16_dot. */
+    MR_FORMAT_BF16_PAIRS = 4, /* values as BF16; activations are rounded to BF16. See mr_has_bf16_dot. */
     MR_FORMAT_Q8_0 = 8,
     MR_FORMAT_Q4_0 = 9,
     MR_FORMAT_Q4_1 = 10,
@@ -391,12 +391,12 @@ MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features,
 
 /*
  * Packs `rows` rows of a row-major matrix [rows, in_features] as the output columns [first, first + rows) of the packed weight at `out`
- * (zeroed memory of mr_packed_weight_bytes, aligned to 64), in parallel on the team. The source need not be aligned. Codes and scales are
- * moved, never rounded. The layout is that of format.h: tiles of 32 columns, [tile][k][32], so that cache lines hold the weights of 32
+ * (zeroed memory of mr_packed_weight_bytes, aligned to 64), in parallel on the team. The source need not be aligned; it has the format of
+ * the packed weight and is moved, never rounded, except that F16 and F32 may be packed as BF16_PAIRS. The layout is that of format.h: tiles of 32 columns, [tile][k][32], so that cache lines hold the weights of 32
  * outputs for the same k.
  */
 MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format,
-                              int64_t first, int64_t rows, const void *source);
+                              int64_t first, int64_t rows, const void *source, int32_t source_format);
 
 /*
  * Measures on all threads of the team what the machine can do at best. `items`: pieces of 1 MiB to read or copy, round and round in `data`

@@ -70,6 +70,7 @@ typedef struct mr_pack_args {
     int64_t first;
     int64_t rows;
     int32_t format;
+    int32_t source_format;
 } mr_pack_args;
 
 /*

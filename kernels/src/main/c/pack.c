@@ -1,5 +1,6 @@
-/* Weight packing: row-major sources to the tiles of format.h. Bits are moved, never rounded. */
+/* Weight packing: row-major sources to the tiles of format.h. Bits are moved; rounded only where F16 or F32 become BF16. */
 #include "format.h"
+#include "simd.h"
 
 #include <string.h>
 
@@ -11,7 +12,7 @@ int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_
 }
 
 /* One row of F32, F16 or BF16 as column `column` of a tile. */
-static void pack_plain(char *tile, int32_t format, int64_t column, const char *row, int64_t k0, int64_t k1) {
+static void pack_plain(char *tile, int32_t format, int32_t source_format, int64_t column, const char *row, int64_t k0, int64_t k1) {
     switch (format) {
         case MR_FORMAT_F32:
             for (int64_t k = k0; k < k1; k++) {
@@ -20,7 +21,18 @@ static void pack_plain(char *tile, int32_t format, int64_t column, const char *r
             break;
         case MR_FORMAT_BF16_PAIRS:
             for (int64_t k = k0; k < k1; k++) {
-                memcpy(tile + (k / 2 * MR_TILE_COLS + column) * 4 + k % 2 * 2, row + k * 2, 2);
+                uint16_t half;
+                if (source_format == MR_FORMAT_BF16) {
+                    memcpy(&half, row + k * 2, 2);
+                } else if (source_format == MR_FORMAT_F16) {
+                    memcpy(&half, row + k * 2, 2);
+                    half = s_to_bf16(s_from_f16(half));
+                } else {
+                    float whole;
+                    memcpy(&whole, row + k * 4, 4);
+                    half = s_to_bf16(whole);
+                }
+                memcpy(tile + (k / 2 * MR_TILE_COLS + column) * 4 + k % 2 * 2, &half, 2);
             }
             break;
         default: {
@@ -152,7 +164,7 @@ static void pack_block(char *record, int32_t format, int64_t column, const uint8
 void mr_pack(mr_thread *thread, const mr_pack_args *a) {
     int32_t format = a->format;
     int64_t k_count = a->in_features;
-    int64_t row_bytes = mr_source_row_bytes(format, k_count);
+    int64_t row_bytes = mr_source_row_bytes(a->source_format, k_count);
     int64_t first_tile = a->first / MR_TILE_COLS;
     int64_t last_tile = mr_ceil_div(a->first + a->rows, MR_TILE_COLS);
     int64_t tiles = last_tile - first_tile;
@@ -171,7 +183,7 @@ void mr_pack(mr_thread *thread, const mr_pack_args *a) {
                     pack_block(tile + block * mr_record_bytes(format), format, n % MR_TILE_COLS,
                                (const uint8_t *)row + block * source_block_bytes);
                 } else {
-                    pack_plain(tile, format, n % MR_TILE_COLS, row, k0, mr_min(k0 + run, k_count));
+                    pack_plain(tile, format, a->source_format, n % MR_TILE_COLS, row, k0, mr_min(k0 + run, k_count));
                 }
             }
         }

@@ -54,9 +54,9 @@ static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t dtype) {
     void *packed = aligned_alloc(64, (size_t)((mr_packed_weight_bytes(out, in, dtype) + 63) / 64 * 64));
     memset(packed, 0, (size_t)mr_packed_weight_bytes(out, in, dtype));
     int64_t cut = out / 3; /* two parts, the seam inside a tile */
-    CHECK(mr_pack_weight(team, packed, out, in, dtype, 0, cut, source) == MR_OK);
-    CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out - cut, source + cut * in * bytes) == MR_OK);
-    CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out, source) == MR_E_ARGUMENT);
+    CHECK(mr_pack_weight(team, packed, out, in, dtype, 0, cut, source, dtype) == MR_OK);
+    CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out - cut, source + cut * in * bytes, dtype) == MR_OK);
+    CHECK(mr_pack_weight(team, packed, out, in, dtype, cut, out, source, dtype) == MR_E_ARGUMENT);
     free(source);
     return (mr_weight){.data = packed, .out_features = out, .in_features = in, .format = dtype};
 }
@@ -221,9 +221,9 @@ static void check_format(mr_team *team, int32_t format) {
     int64_t packed_bytes = mr_packed_weight_bytes(OUT, IN, format);
     void *packed = aligned_alloc(64, (size_t)packed_bytes);
     memset(packed, 0, (size_t)packed_bytes);
-    CHECK(mr_pack_weight(team, packed, OUT, IN, format, 0, OUT, source) == MR_OK);
+    CHECK(mr_pack_weight(team, packed, OUT, IN, format, 0, OUT, source, format) == MR_OK);
     if (format >= MR_FORMAT_Q8_0) {
-        CHECK(mr_pack_weight(team, packed, OUT, IN + 16, format, 0, 1, source) == MR_E_ARGUMENT);
+        CHECK(mr_pack_weight(team, packed, OUT, IN + 16, format, 0, 1, source, format) == MR_E_ARGUMENT);
     }
     free(source);
     first.data = packed;

@@ -131,8 +131,8 @@ public final class CpuKernels {
 
     /** Packs rows {@code [first, first + rows)} of a weight, see {@code mr_pack_weight}. */
     public static void packWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int format, long first, long rows,
-            MemorySegment source) {
-        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source));
+            MemorySegment source, int sourceFormat) {
+        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source, sourceFormat));
     }
 
     public static void prepare(MemorySegment team, MemorySegment ops, int numOps, MemorySegment batch) {

@@ -31,6 +31,8 @@ public final class BackendFacts {
         }
         facts.put("backend", "cpu: native kernels for " + cpu.isa().label() + ", " + (cpu.forced() ? "chosen by MILLRACE_CPU_ISA"
                 : "the best this machine runs") + "; 'reference' (scalar Java) is there to compare with");
+        facts.put("dtype", cpu.bf16Products() ? "auto: bfloat16 products for bfloat16 and float16 weights (AVX512_BF16), float32 weights exact"
+                : "auto: exact float32 products; " + cpu.isa().label() + " on this machine multiplies no bfloat16 numbers");
         facts.put("instruction_sets", cpu.available().stream().map(CpuIsa::label).toList());
         facts.put("cpu_features", String.join(" ", cpu.features()));
         facts.put("native_library", String.valueOf(cpu.library()));

@@ -4,6 +4,8 @@ package io.millrace.engine;
  * How to load a model. Zero means "decide from model and machine".
  *
  * @param backend            {@code cpu} (native kernels) or {@code reference} (scalar Java, slow, the oracle)
+ * @param dtype              how weights that are not quantised are multiplied: {@code auto}, {@code bfloat16}, {@code float16}, {@code float32};
+ *                           see {@link io.millrace.kernels.Arithmetic}
  * @param maxModelLen        0 = the model's own context length
  * @param maxNumBatchedTokens 0 = default
  * @param kvCacheDtype       {@code auto} (the weights' type), {@code float32}, {@code float16}, {@code bfloat16}
@@ -12,29 +14,34 @@ package io.millrace.engine;
  * @param numKvBlocks        0 = from memory; otherwise exactly so many
  * @param threads            0 = one per available core
  */
-public record EngineConfig(String backend, int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int blockSize, int maxLogprobs,
+public record EngineConfig(String backend, String dtype, int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int blockSize, int maxLogprobs,
         String kvCacheDtype, long kvCacheMemoryBytes, double memoryUtilization, int numKvBlocks, int threads) {
     public static EngineConfig defaults() {
-        return new EngineConfig("cpu", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0);
+        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0);
     }
 
     public EngineConfig withBackend(String value) {
-        return new EngineConfig(value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+        return new EngineConfig(value, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads);
+    }
+
+    public EngineConfig withDtype(String value) {
+        return new EngineConfig(backend, value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
                 kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads);
     }
 
     public EngineConfig withLimits(int modelLen, int numSeqs, int batchedTokens) {
-        return new EngineConfig(backend, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
+        return new EngineConfig(backend, dtype, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
                 memoryUtilization, numKvBlocks, threads);
     }
 
-    public EngineConfig withKvCache(String dtype, int blocks) {
-        return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, dtype, kvCacheMemoryBytes,
+    public EngineConfig withKvCache(String kvDtype, int blocks) {
+        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvDtype, kvCacheMemoryBytes,
                 memoryUtilization, blocks, threads);
     }
 
     public EngineConfig withThreads(int value) {
-        return new EngineConfig(backend, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
                 kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value);
     }
 }

@@ -10,6 +10,7 @@ import io.millrace.engine.text.BrokenChatTemplate;
 import io.millrace.engine.text.ChatTemplate;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.engine.weights.WeightSource;
+import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.BatchLimits;
@@ -161,7 +162,7 @@ public final class ModelLoader {
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
             MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
                     family.activationBytes(config, batchedTokens, logitRows));
-            Backend backend = createBackend(settings.backend(), batch, threads);
+            Backend backend = createBackend(settings, batch, threads);
             try {
                 WeightBinder weights = new WeightBinder(checkpoint, backend);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
@@ -172,8 +173,8 @@ public final class ModelLoader {
                 EngineLimits limits = new EngineLimits(config.vocabSize(), maxModelLen, settings.maxNumSeqs(), batchedTokens, logitRows, logprobs,
                         memory.cache().numBlocks(), settings.blockSize(), generation.eosTokenIds());
                 ModelEngine engine = new ModelEngine(backend, model, cache, limits);
-                return new LoadedEngine(name, engine, generation.defaults(), report(name, config, checkpoint, weights, model, backend, limits,
-                        memory));
+                return new LoadedEngine(name, engine, generation.defaults(), report(name, settings, config, checkpoint, weights, model, backend,
+                        limits, memory));
             } catch (OutOfMemoryError e) {
                 backend.close();
                 throw outOfMemory(e);
@@ -189,13 +190,13 @@ public final class ModelLoader {
                 + " --max-num-batched-tokens, --max-num-seqs, --max-model-len or --memory-utilization, or give the process more memory", e);
     }
 
-    private static Backend createBackend(String name, BatchLimits batch, int threads) {
+    private static Backend createBackend(EngineConfig settings, BatchLimits batch, int threads) {
         try {
-            return Backends.create(name, batch, threads);
+            return Backends.create(settings.backend(), batch, threads, arithmetic(settings.dtype()));
         } catch (OutOfMemoryError e) {
             throw outOfMemory(e);
         } catch (IllegalArgumentException | IllegalStateException e) {
-            throw new EngineException("CFG-003", "--backend " + name + " cannot be used: " + e.getMessage(), e);
+            throw new EngineException("CFG-003", "--backend " + settings.backend() + " cannot be used: " + e.getMessage(), e);
         }
     }
 
@@ -232,6 +233,15 @@ public final class ModelLoader {
         return maxNumSeqs + (int) Math.clamp(affordable, MIN_SCORING_ROWS, SCORING_ROWS);
     }
 
+    private static Arithmetic arithmetic(String dtype) {
+        return switch (dtype) {
+            case "auto" -> Arithmetic.AUTO;
+            case "bfloat16" -> Arithmetic.BF16;
+            case "float16", "float32" -> Arithmetic.EXACT;
+            default -> throw new EngineException("CFG-001", "--dtype is '" + dtype + "'; supported: auto, bfloat16, float16, float32");
+        };
+    }
+
     private static DType kvType(EngineConfig settings, DecoderModel model) {
         return switch (settings.kvCacheDtype()) {
             case "auto" -> model.weightType();
@@ -243,8 +253,8 @@ public final class ModelLoader {
         };
     }
 
-    private static List<String> report(String name, ModelConfig config, WeightSource checkpoint, WeightBinder weights, DecoderModel model,
-            Backend backend, EngineLimits limits, MemoryPlan memory) {
+    private static List<String> report(String name, EngineConfig settings, ModelConfig config, WeightSource checkpoint, WeightBinder weights,
+            DecoderModel model, Backend backend, EngineLimits limits, MemoryPlan memory) {
         List<String> lines = new ArrayList<>();
         lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
                 config.architecture(), weights.numParameters(), model.weightType(), config.numLayers(), config.vocabSize(),
@@ -254,6 +264,7 @@ public final class ModelLoader {
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
         lines.add("backend  " + backend.description());
+        lines.add("dtype    " + settings.dtype() + ": " + backend.arithmetic());
         lines.add(String.format(Locale.ROOT, "limits   %,d sequences and %,d tokens a step", limits.maxNumSeqs(),
                 limits.maxNumBatchedTokens()));
         lines.add("memory");

@@ -15,6 +15,9 @@ public interface Backend extends AutoCloseable {
     /** One line for people: instruction set, threads, why this one was chosen. */
     String description();
 
+    /** One line for people: how weights that are not quantised are multiplied, as far as they were taken over, and why. */
+    String arithmetic();
+
     /** The step's inputs and outputs at fixed addresses. The same object for the life of the backend. */
     Batch batch();
 

@@ -7,9 +7,9 @@ import io.millrace.kernels.reference.ReferenceBackend;
 public final class Backends {
     private Backends() {}
 
-    /** {@link #create(String, BatchLimits, int, ActivationPrecision)} with activations as they are. */
+    /** {@link #create(String, BatchLimits, int, Arithmetic)} with exact products. */
     public static Backend create(String name, BatchLimits limits, int threads) {
-        return create(name, limits, threads, ActivationPrecision.F32);
+        return create(name, limits, threads, Arithmetic.EXACT);
     }
 
     /**
@@ -18,14 +18,20 @@ public final class Backends {
      * @param name    {@code cpu} (native kernels) or {@code reference} (scalar Java, the oracle of the tests)
      * @param limits  capacities of the batch
      * @param threads threads to compute with; the reference always uses the caller's alone
-     * @param precision how activations meet BF16 weights; the reference is always exact
+     * @param arithmetic how weights that are not quantised are multiplied; the reference is always exact
      * @throws IllegalStateException {@code NATIVE-...} with reason and remedy if the native library cannot be used
-     * @throws IllegalArgumentException {@code BE-001} for a name that is not known
+     * @throws IllegalArgumentException {@code BE-001} for a name that is not known, {@code BE-004} if BF16 products were asked for and the
+     *                                  backend has none
      */
-    public static Backend create(String name, BatchLimits limits, int threads, ActivationPrecision precision) {
+    public static Backend create(String name, BatchLimits limits, int threads, Arithmetic arithmetic) {
         return switch (name) {
-            case "cpu" -> NativeCpuBackend.create(limits, threads, precision);
-            case "reference" -> ReferenceBackend.create(limits);
+            case "cpu" -> NativeCpuBackend.create(limits, threads, arithmetic);
+            case "reference" -> {
+                if (arithmetic == Arithmetic.BF16) {
+                    throw OpChecks.noBf16Products(name, "the reference is always exact");
+                }
+                yield ReferenceBackend.create(limits);
+            }
             default -> throw new IllegalArgumentException("BE-001: unknown backend '" + name + "'; use cpu or reference");
         };
     }

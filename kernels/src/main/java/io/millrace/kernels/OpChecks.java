@@ -208,6 +208,12 @@ public final class OpChecks {
         }
     }
 
+    /** What a backend throws when it is asked for BF16 products and has none. */
+    public static IllegalArgumentException noBf16Products(String backend, String reason) {
+        return new IllegalArgumentException("BE-004: the backend " + backend + " has no bfloat16 products: " + reason
+                + "; use --dtype auto, which takes what there is, or float32");
+    }
+
     /** What a backend throws once it is closed. */
     public static IllegalStateException closed(String backend) {
         return new IllegalStateException("BE-002: this " + backend + " backend is closed; make a new one");

@@ -10,6 +10,11 @@ public interface BackendUnderTest {
         return false;
     }
 
+    /** Error of a weight's values, relative to each, by the way they are stored. A backend that rounds plain weights says so by overriding this. */
+    default double weightTolerance(WeightFormat format) {
+        return 0;
+    }
+
     /**
      * Error that a linear layer may have, relative to {@code sum_k |x_k * w_k|}. A backend that rounds activations to the weight's
      * type for the sake of an instruction says so by overriding this.

@@ -49,7 +49,7 @@ public interface DenseOpsProperties extends BackendUnderTest {
                         double[] expected = IntStream.range(0, rows * hidden)
                                 .mapToDouble(i -> (double) table[ids[i / hidden] * hidden + i % hidden] * scale).toArray();
                         // A product of two floats is rounded once.
-                        assertNear("embed", read(out, rows), expected, relative(expected, 1.2e-7, 1e-38));
+                        assertNear("embed", read(out, rows), expected, relative(expected, 1.2e-7 + weightTolerance(dtype), 1e-38));
                         assertPoisonedFrom(out, rows);
                     }
                 }

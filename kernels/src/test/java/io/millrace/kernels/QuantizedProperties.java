@@ -91,7 +91,7 @@ public interface QuantizedProperties extends BackendUnderTest {
                         // A byte holds a value to within half a step of 1/127 of the largest of its 32.
                         rounding += rounds ? largest(input, t * inputs + k / 32 * 32) / 254 * Math.abs(w.at(n, k)) : 0;
                     }
-                    floatTolerance[i] = FLOAT_TOLERANCE * size + 1e-12;
+                    floatTolerance[i] = (w.formatOf(n) instanceof DType plain ? FLOAT_TOLERANCE + linearTolerance(plain) : FLOAT_TOLERANCE) * size + 1e-12;
                     tolerance[i] = rounding * 1.0001 + floatTolerance[i];
                 }
                 String what = "linear " + weight.formats() + " of " + rows + " x " + inputs + " -> " + outputs;
@@ -176,7 +176,8 @@ public interface QuantizedProperties extends BackendUnderTest {
             double[] tolerance = new double[expected.length];
             for (int i = 0; i < expected.length; i++) {
                 expected[i] = (double) table.at(ids[i / 768], i % 768) * scale;
-                tolerance[i] = 1.2e-7 * Math.abs(expected[i]) + 1e-38; // the values are exact, the product is rounded once
+                // The values are exact or as the backend says, the product is rounded once.
+                tolerance[i] = (1.2e-7 + weightTolerance(table.formatOf(ids[i / 768]))) * Math.abs(expected[i]) + 1e-38;
             }
             assertNear("embed from " + format, read(out, ids.length), expected, tolerance);
             assertPoisonedFrom(out, ids.length);

@@ -12,14 +12,14 @@ import java.util.List;
  * @param library  the file that was loaded
  * @param isa      the instruction set that a backend made now would use
  * @param forced   true if {@code MILLRACE_CPU_ISA} chose it
+ * @param bf16Products whether kernels of {@code isa} multiply BF16 numbers here
  * @param available instruction sets that this machine can run
- * @param features names of the vector extensions found, e.g. {@code avx512_bf16}; VNNI and BF16 are reported but not used: they round
- *                 activations
+ * @param features names of the vector extensions found, e.g. {@code avx512_bf16}
  * @param logicalCores cores that the system shows
  * @param l1dBytes  first-level data cache of a core, 0 where the system does not tell; likewise the others
  */
-public record CpuInfo(Path library, CpuIsa isa, boolean forced, List<CpuIsa> available, List<String> features, int logicalCores, long l1dBytes,
-        long l2Bytes, long l3Bytes) {
+public record CpuInfo(Path library, CpuIsa isa, boolean forced, boolean bf16Products, List<CpuIsa> available, List<String> features,
+        int logicalCores, long l1dBytes, long l2Bytes, long l3Bytes) {
     /** Why there is no native backend and what to do about it, or null if there is one. Never throws. */
     public static String unavailableReason() {
         return CpuKernels.library().failure();
@@ -28,8 +28,9 @@ public record CpuInfo(Path library, CpuIsa isa, boolean forced, List<CpuIsa> ava
     /** Throws {@link IllegalStateException} with reason and remedy if the native library is not there. */
     public static CpuInfo query() {
         CpuKernels.Info info = CpuKernels.cpuInfo();
-        return new CpuInfo(CpuKernels.library().path(), CpuIsa.chosen(), CpuIsa.forced(), CpuIsa.available(), features(info.features()),
-                info.logicalCores(), info.l1dBytes(), info.l2Bytes(), info.l3Bytes());
+        CpuIsa isa = CpuIsa.chosen();
+        return new CpuInfo(CpuKernels.library().path(), isa, CpuIsa.forced(), CpuKernels.hasBf16Dot(isa.ordinal()), CpuIsa.available(),
+                features(info.features()), info.logicalCores(), info.l1dBytes(), info.l2Bytes(), info.l3Bytes());
     }
 
     private static List<String> features(long bits) {

@@ -2,7 +2,7 @@ package io.millrace.kernels.cpu;
 
 import io.millrace.bindings.CpuKernels;
 import io.millrace.bindings.cpu.generated.MillraceCpu;
-import io.millrace.kernels.ActivationPrecision;
+import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Batch;
 import io.millrace.kernels.BatchLimits;
@@ -26,6 +26,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Consumer;
 
@@ -42,22 +43,30 @@ public final class NativeCpuBackend implements Backend {
     private final int threads;
     private final CpuIsa isa;
     private final boolean forced;
+    private final Arithmetic arithmetic;
     private final boolean bf16Products;
     private final Arena arena = Arena.ofShared();
     private final MemorySegment team;
     private final Batch batch;
     private final MemorySegment nativeBatch;
+    /** Elements that lost bits when they were taken over, by the format they had. */
+    private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
     private long weightBytes;
     private long constantBytes;
     private long activationBytes;
     private long kvCacheBytes;
 
-    private NativeCpuBackend(BatchLimits limits, int threads, CpuIsa isa, boolean forced, ActivationPrecision precision) {
+    private NativeCpuBackend(BatchLimits limits, int threads, CpuIsa isa, boolean forced, Arithmetic arithmetic) {
         this.limits = limits;
         this.threads = threads;
         this.isa = isa;
         this.forced = forced;
-        this.bf16Products = precision == ActivationPrecision.BF16 && CpuKernels.hasBf16Dot(isa.ordinal());
+        this.arithmetic = arithmetic;
+        boolean possible = CpuKernels.hasBf16Dot(isa.ordinal());
+        if (arithmetic == Arithmetic.BF16 && !possible) {
+            throw OpChecks.noBf16Products("cpu", isa.label() + " on this machine multiplies no BF16 numbers (AVX512_BF16)");
+        }
+        this.bf16Products = arithmetic != Arithmetic.EXACT && possible;
         // Nothing is in the arena yet: if this fails there is nothing to free.
         this.team = CpuKernels.createTeam(threads, isa.ordinal());
         try {
@@ -70,9 +79,9 @@ public final class NativeCpuBackend implements Backend {
         }
     }
 
-    /** {@link #create(BatchLimits, int, ActivationPrecision)} with activations as they are. */
+    /** {@link #create(BatchLimits, int, Arithmetic)} with exact products. */
     public static NativeCpuBackend create(BatchLimits limits, int threads) {
-        return create(limits, threads, ActivationPrecision.F32);
+        return create(limits, threads, Arithmetic.EXACT);
     }
 
     /**
@@ -81,20 +90,20 @@ public final class NativeCpuBackend implements Backend {
      * @param threads members of the team, the caller's thread included; at most one per core is wise
      * @throws IllegalStateException {@code NATIVE-...} with reason and remedy if the native library cannot be used
      */
-    public static NativeCpuBackend create(BatchLimits limits, int threads, ActivationPrecision precision) {
+    public static NativeCpuBackend create(BatchLimits limits, int threads, Arithmetic arithmetic) {
         CpuKernels.library().require();
-        return new NativeCpuBackend(limits, threads, CpuIsa.chosen(), CpuIsa.forced(), precision);
+        return new NativeCpuBackend(limits, threads, CpuIsa.chosen(), CpuIsa.forced(), arithmetic);
     }
 
     /** A backend with a given instruction set. */
     public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa) {
-        return create(limits, threads, isa, ActivationPrecision.F32);
+        return create(limits, threads, isa, Arithmetic.EXACT);
     }
 
     /** A backend with a given instruction set. */
-    public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa, ActivationPrecision precision) {
+    public static NativeCpuBackend create(BatchLimits limits, int threads, CpuIsa isa, Arithmetic arithmetic) {
         CpuKernels.library().require();
-        return new NativeCpuBackend(limits, threads, isa, true, precision);
+        return new NativeCpuBackend(limits, threads, isa, true, arithmetic);
     }
 
     @Override
@@ -105,7 +114,19 @@ public final class NativeCpuBackend implements Backend {
     @Override
     public String description() {
         return "cpu: native kernels, " + isa.label() + (forced ? " (chosen by hand)" : " (best of this machine)") + ", " + threads
-                + (threads == 1 ? " thread" : " threads") + (bf16Products ? ", BF16 products" : "");
+                + (threads == 1 ? " thread" : " threads");
+    }
+
+    @Override
+    public String arithmetic() {
+        if (!bf16Products) {
+            return arithmetic == Arithmetic.EXACT ? "exact float32 products" : "exact float32 products: " + isa.label()
+                    + " on this machine multiplies no bfloat16 numbers";
+        }
+        List<String> rounded = new ArrayList<>();
+        roundedWeights.forEach((format, elements) -> rounded.add(String.format(Locale.ROOT, "%,d weights of %s", elements, format)));
+        return "bfloat16 products (AVX512_BF16), sums in float32" + (rounded.isEmpty() ? "" : "; " + String.join(" and ", rounded)
+                + " rounded to bfloat16, --dtype float32 keeps them as they are");
     }
 
     @Override
@@ -170,15 +191,23 @@ public final class NativeCpuBackend implements Backend {
     /** Parts of one format as one piece. */
     private Piece pack(List<WeightPart> parts, long inFeatures) {
         WeightFormat format = parts.getFirst().format();
-        int code = bf16Products && format == DType.BF16 ? MillraceCpu.MR_FORMAT_BF16_PAIRS() : format.nativeCode();
+        int code = packedFormat(format);
         long outFeatures = parts.stream().mapToLong(WeightPart::rows).sum();
         MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, code));
         long first = 0;
         for (WeightPart part : parts) {
-            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, code, first, part.rows(), nativeCopy(part.data()));
+            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, code, first, part.rows(), nativeCopy(part.data()), format.nativeCode());
             first += part.rows();
+            if (code == MillraceCpu.MR_FORMAT_BF16_PAIRS() && format != DType.BF16) {
+                roundedWeights.merge(format, part.rows() * inFeatures, Long::sum);
+            }
         }
         return new Piece(code, outFeatures, packed);
+    }
+
+    private int packedFormat(WeightFormat format) {
+        boolean paired = bf16Products && (format == DType.BF16 || format == DType.F16 || format == DType.F32 && arithmetic == Arithmetic.BF16);
+        return paired ? MillraceCpu.MR_FORMAT_BF16_PAIRS() : format.nativeCode();
     }
 
     /** Heap segments have no address; they occur in tests only. */

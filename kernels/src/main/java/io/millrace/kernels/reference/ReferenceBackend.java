@@ -57,6 +57,11 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
+    public String arithmetic() {
+        return "exact products, sums in double";
+    }
+
+    @Override
     public Batch batch() {
         return batch;
     }

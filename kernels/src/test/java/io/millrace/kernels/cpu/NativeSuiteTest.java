@@ -4,10 +4,11 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.millrace.bindings.CpuKernels;
 import io.millrace.kernels.AbstractBackendTest;
-import io.millrace.kernels.ActivationPrecision;
+import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.BatchLimits;
 import io.millrace.kernels.DType;
+import io.millrace.kernels.WeightFormat;
 import org.junit.jupiter.api.Nested;
 
 /** The suite of all backends, once per instruction set that this machine can run. */
@@ -60,25 +61,51 @@ class NativeSuiteTest {
         }
     }
 
-    /** BF16 weights meet activations of 8 significant bits: each is off by 2^-8 of itself at most. */
-    @Nested
-    class Bf16Products extends AbstractBackendTest {
+    /** BF16 products: what is rounded to BF16 is off by 2^-8 of itself at most. Activations always are, weights where they had more bits. */
+    abstract static class Bf16Products extends AbstractBackendTest {
+        private final Arithmetic arithmetic;
+
+        Bf16Products(Arithmetic arithmetic) {
+            this.arithmetic = arithmetic;
+        }
+
         @Override
         public Backend create(BatchLimits limits, int threads) {
             CpuKernels.library().require();
             CpuIsa best = CpuIsa.available().getLast();
             assumeTrue(CpuKernels.hasBf16Dot(best.ordinal()), () -> "this machine does not multiply BF16 (AVX512_BF16)");
-            return NativeCpuBackend.create(limits, threads, best, ActivationPrecision.BF16);
+            return NativeCpuBackend.create(limits, threads, best, arithmetic);
         }
 
         @Override
         public double linearTolerance(DType weightType) {
-            return weightType == DType.BF16 ? 1.0 / 256 + 1e-5 : super.linearTolerance(weightType);
+            double rounded = weightTolerance(weightType);
+            boolean paired = weightType == DType.BF16 || rounded > 0;
+            return paired ? 1.0 / 256 + rounded * (1 + 1.0 / 256) + 1e-5 : super.linearTolerance(weightType);
+        }
+
+        @Override
+        public double weightTolerance(WeightFormat format) {
+            return format == DType.F16 || format == DType.F32 && arithmetic == Arithmetic.BF16 ? 1.0 / 256 : 0;
         }
 
         @Override
         public boolean roundsActivations() {
             return true;
+        }
+    }
+
+    @Nested
+    class Bf16ProductsForHalves extends Bf16Products {
+        Bf16ProductsForHalves() {
+            super(Arithmetic.AUTO);
+        }
+    }
+
+    @Nested
+    class Bf16ProductsForAll extends Bf16Products {
+        Bf16ProductsForAll() {
+            super(Arithmetic.BF16);
         }
     }
 

@@ -51,6 +51,9 @@ public final class Settings {
 
     public static final Setting<String> BACKEND = new Setting<>("backend", List.of(), Group.MACHINE, Kind.VALUE, "cpu|reference", "cpu", false,
             Values.choice("cpu", "reference"), "cpu: native kernels; reference: scalar Java, slow, to compare with");
+    public static final Setting<String> DTYPE = new Setting<>("dtype", List.of(), Group.MACHINE, Kind.VALUE, "TYPE", "auto", false,
+            Values.choice("auto", "bfloat16", "float16", "float32"), "products of weights that are not quantised; auto: bfloat16 for bfloat16 and"
+                    + " float16 weights where the processor has it, else exact; bfloat16: for all; float16, float32: exact");
     public static final Setting<Integer> THREADS = count("threads", Group.MACHINE, "auto", 1, "compute threads; auto: one per available core");
 
     public static final Setting<String> HOST = new Setting<>("host", List.of(), Group.SERVER, Kind.VALUE, "ADDRESS", "127.0.0.1", false,
@@ -70,8 +73,7 @@ public final class Settings {
     /** In the order of the help. */
     public static final List<Setting<?>> ALL = List.of(MODEL, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
-            BACKEND, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
-            later("dtype", List.of(), "auto", "weights stay in the checkpoint's type"),
+            BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("quantization", List.of("q"), "none", "quantised weights are not supported yet; use a float32, float16 or bfloat16 checkpoint"),
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
             later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),

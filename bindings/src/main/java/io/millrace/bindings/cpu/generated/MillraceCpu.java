@@ -1548,7 +1548,8 @@ public class MillraceCpu extends MillraceCpu$shared {
             MillraceCpu.C_INT,
             MillraceCpu.C_LONG,
             MillraceCpu.C_LONG,
-            MillraceCpu.C_POINTER
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT
         );
 
         public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_pack_weight");
@@ -1559,7 +1560,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
      * }
      */
     public static FunctionDescriptor mr_pack_weight$descriptor() {
@@ -1569,7 +1570,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
      * }
      */
     public static MethodHandle mr_pack_weight$handle() {
@@ -1579,7 +1580,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
      * }
      */
     public static MemorySegment mr_pack_weight$address() {
@@ -1588,16 +1589,16 @@ public class MillraceCpu extends MillraceCpu$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
      * }
      */
-    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format, long first, long rows, MemorySegment source) {
+    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format, long first, long rows, MemorySegment source, int source_format) {
         var mh$ = mr_pack_weight.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source);
+                traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source, source_format);
             }
-            return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source);
+            return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source, source_format);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
