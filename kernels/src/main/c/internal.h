@@ -104,13 +104,24 @@ typedef struct mr_x {
 typedef struct mr_ahead {
     const char *next;
     int64_t lines; /* per call of mr_fetch_ahead */
+    bool near; /* to L1 instead of L2 */
 } mr_ahead;
 
+/*
+ * To L2, from where the hardware fetches lines in time: L1 is too small to hold what is asked for beside the activations. Only a kernel that
+ * does little more than read fetches into L1.
+ */
 static inline void mr_fetch_ahead(mr_ahead *ahead) {
-    for (int64_t i = 0; i < ahead->lines; i++) {
-        __builtin_prefetch(ahead->next);
-        ahead->next += MR_CACHE_LINE;
+    if (ahead->near) {
+        for (int64_t i = 0; i < ahead->lines; i++) {
+            __builtin_prefetch(ahead->next + i * MR_CACHE_LINE, 0, 3);
+        }
+    } else {
+        for (int64_t i = 0; i < ahead->lines; i++) {
+            __builtin_prefetch(ahead->next + i * MR_CACHE_LINE, 0, 2);
+        }
     }
+    ahead->next += ahead->lines * MR_CACHE_LINE;
 }
 
 /*

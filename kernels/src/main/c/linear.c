@@ -19,16 +19,15 @@
 #define LINEAR_ROWS 6 /* 12 of 16 */
 #endif
 #define K_BLOCK 256
-/* Of the kernels in quant.c and dot_bf16.c. Few rows: 16 to 32 KB of a tile, in L1 for all of them. Many rows: the rows of a call are in L1
- * and the tiles in L2; sums are seldom put down in `out`, whose rows often lie a power of two apart and share few sets of the caches. */
-#define SKINNY_K_BLOCK 512
+/* Of the kernels in quant.c and dot_bf16.c: the rows of a call are in L1 and the tiles in L2; sums are seldom put down in `out`, whose rows
+ * often lie a power of two apart and share few sets of the caches. */
 #define DOT_K_BLOCK 2048
 /* Up to this many rows the weights stream from memory, tile by tile. */
 #define SKINNY_ROWS 32
 /* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
 #define UNPACKED_ROWS 4
 /* Bytes that weights are asked for ahead of their use. */
-#define PREFETCH 4096
+#define PREFETCH 8192
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
 
@@ -227,7 +226,7 @@ static job job_of(const mr_thread *thread, const mr_linear_args *a, const mr_x *
     x_form form = form_of(w->format);
     int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? even_rows(rows, *kernels->bf16_rows) : LINEAR_ROWS;
     /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
-    int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : rows <= SKINNY_ROWS ? SKINNY_K_BLOCK : DOT_K_BLOCK;
+    int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
     return (job){w, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
                  k_block};
 }
@@ -266,7 +265,7 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
         mr_micro_kernel kernel = kernel_of(j, count);
         mr_ahead ahead = {fetches == 1 ? w + from / record_k * record_bytes + PREFETCH
                                        : block_end + call * share * MR_CACHE_LINE * mr_ceil_div(k1 - k0, MR_BLOCK),
-                          mr_max(0, mr_min(share, lines - call * share))};
+                          mr_max(0, mr_min(share, lines - call * share)), fetches == 1 && j->form == X_HALVES};
         kernel(j->x, row, from, w + from / record_k * record_bytes, k1 - from, from == 0, sums, stride, &ahead);
         if (k1 == k_count) {
             finish(sums, stride, j->bias == NULL ? NULL : j->bias + tile * MR_TILE_COLS, out, j->out_stride, count, width);

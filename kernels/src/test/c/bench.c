@@ -226,7 +226,7 @@ static double best_of(mr_team *team, const mr_op *ops, int32_t n) {
 static const char *const names[] = {"F32", "F16", "BF16", NULL, "BF16_PAIRS", NULL, NULL, NULL, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K"};
 
 static void bench_linear(mr_team *team, int threads, int64_t in, int64_t out, int32_t format, int copies) {
-    static const int rows[] = {1, 2, 4, 8, 12, 16, 32, 128, 512};
+    static const int rows[] = {1, 2, 4, 8, 16, 32, 128, 512};
     mr_op ops[16];
     mr_matrix x = matrix(512, in, MR_EXTENT_TOKENS);
     mr_matrix y = matrix(512, out, MR_EXTENT_TOKENS);

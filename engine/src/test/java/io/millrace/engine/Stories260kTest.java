@@ -14,7 +14,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** A real model against its author's published text and float64 expectations, from text to text. */
 class Stories260kTest {
     private static final String MODEL = "models/stories260K/hf-fp32";
-    private static final EngineConfig LIMITS = EngineConfig.defaults().withLimits(512, 4, 0).withThreads(2);
+    private static final EngineConfig LIMITS = EngineConfig.defaults().withDtype("float32").withLimits(512, 4, 0).withThreads(2);
 
     static Stream<String> backends() {
         return TestBackends.names();
@@ -78,9 +78,22 @@ class Stories260kTest {
         assertThat(meanLogprob(TestData.require("models/stories260K/gguf/stories260K-Q4_0.gguf"), backend)).isEqualTo(exact, within(0.2));
     }
 
+    /** Property: BF16 products, F16 weights rounded for them, leave the author's text as likely as exact arithmetic does. */
+    @Test
+    void roundedProducts() {
+        double exact = meanLogprob(TestData.require(MODEL), LIMITS);
+        Path halves = TestData.require("models/stories260K/gguf/stories260K-F16.gguf");
+        assertThat(meanLogprob(halves, LIMITS.withDtype("auto"))).isEqualTo(exact, within(0.002));
+        assertThat(meanLogprob(halves, LIMITS.withDtype("float16"))).isEqualTo(exact, within(0.0005));
+    }
+
     private static double meanLogprob(Path path, String backend) {
+        return meanLogprob(path, LIMITS.withBackend(backend));
+    }
+
+    private static double meanLogprob(Path path, EngineConfig settings) {
         JsonNode known = TestData.json(TestData.require("models/stories260K/expected/known_texts.json"));
-        try (LoadedModel model = ModelLoader.load(path, LIMITS.withBackend(backend))) {
+        try (LoadedModel model = ModelLoader.load(path, settings)) {
             int[] ids = model.tokenizer().encode(known.get("greedy_full_text").textValue(), true);
             double[] sum = new double[2];
             SamplingParams sampling = SamplingParams.builder().temperature(0).maxTokens(1).numPromptLogprobs(0).build();
