@@ -77,6 +77,12 @@ public final class WorkCounter implements Ops {
     public void swiglu(Tensor gateUp, Tensor out) {}
 
     @Override
+    public void geglu(Tensor gateUp, Tensor out) {}
+
+    @Override
+    public void softCap(Tensor x, float cap) {}
+
+    @Override
     public void gatherLogitRows(Tensor x, Tensor out) {}
 
     @Override
