@@ -98,8 +98,9 @@ public final class Sequence {
         blockIds[numBlocks++] = blockId;
     }
 
-    public void clearBlocks() {
-        numBlocks = 0;
+    /** Keeps the first {@code count} entries of the block table. */
+    public void truncateBlocks(int count) {
+        numBlocks = count;
     }
 
     /** What the engine keeps for this sequence between {@link Engine#begin} and {@link Engine#end}; nobody else touches it. */

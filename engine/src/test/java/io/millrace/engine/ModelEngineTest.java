@@ -133,7 +133,7 @@ class ModelEngineTest {
         plan.add(sequence, 0, 3, false);
         sequence.appendBlock(engine.limits().numBlocks());
         assertThatThrownBy(() -> engine.execute(plan)).hasMessageStartingWith("STEP-001:").hasMessageContaining("outside [0, ");
-        sequence.clearBlocks();
+        sequence.truncateBlocks(0);
         assertThatThrownBy(() -> engine.execute(plan)).hasMessageStartingWith("STEP-001:").hasMessageContaining("0 blocks");
         sequence.appendBlock(0);
         assertThatThrownBy(() -> engine.execute(plan)).hasMessageStartingWith("SEQ-002:");

@@ -1,32 +1,55 @@
 package io.millrace.scheduler;
 
-import java.util.Arrays;
-
 /**
- * The KV blocks by number: which are free and who holds the others. It knows ids only, never memory. Owned by the engine thread.
+ * The KV blocks by number: which are free, which are kept for reuse, and how many hold each of the others. It knows ids only, never
+ * memory. Owned by the engine thread; allocates nothing after construction.
  *
  * <pre>
- *   freeStack | free ids [0, numFree) | room |          allocate pops, the last free pushes: the block most lately used
- *   refCount  | one count per block; 0 = free |         is handed out first, while its memory is still warm
+ *            allocate                    free, last holder             addReference (a hit)
+ *   free  ─────────────► used (count>0) ─────────────────► cached (0) ─────────────────────► used
+ *    ▲                        │  not in the prefix index                  │
+ *    └────────────────────────┘                                           │ allocate, when none is free: the oldest is forgotten
+ *                                                                         └──────────────────────────────► used
+ *
+ *   freeStack | free ids [0, numFree) | room |        the block most lately used is handed out first, while its memory is warm
+ *   cached    | oldest ◄──► ... ◄──► youngest |       doubly linked through the arrays older and younger
  * </pre>
  *
- * A block is free (count 0, on the stack) or used (count above 0, not on the stack); {@link #checkIntegrity} proves that every block
- * is exactly one of the two. Sequences that share a prefix share its blocks by {@link #addReference}.
+ * Every block is in exactly one of the three states; {@link #checkIntegrity} proves it.
+ *
+ * <p><b>Children leave first.</b> Holders of a block hold all blocks in front of it, and give them back from behind. So a block becomes
+ * cached before its parent does, stands before it in the list, and is forgotten before it.
  *
  * <p>After PagedAttention, "Efficient Memory Management for Large Language Model Serving with PagedAttention", SOSP 2023.
  */
 final class BlockPool {
+    private static final int END = -1;
+
     private final int blockSize;
+    private final PrefixIndex index;
+    private final boolean retain;
     private final int[] refCount;
     private final int[] freeStack;
     private int numFree;
+    private final int[] older;
+    private final int[] younger;
+    private int oldest = END;
+    private int youngest = END;
+    private int numCached;
+    private long numEvicted;
 
-    BlockPool(int numBlocks, int blockSize) {
+    /**
+     * @param index  knows which blocks are worth keeping; blocks are taken out of it when they are forgotten
+     * @param retain whether indexed blocks are kept when nobody holds them any more
+     */
+    BlockPool(int numBlocks, int blockSize, PrefixIndex index, boolean retain) {
         if (numBlocks < 1 || blockSize < 1) {
             throw new IllegalArgumentException("KV-010: a pool needs at least one block of at least one token, not " + numBlocks
                     + " blocks of " + blockSize + " tokens; give the KV cache more memory");
         }
         this.blockSize = blockSize;
+        this.index = index;
+        this.retain = retain;
         this.refCount = new int[numBlocks];
         this.freeStack = new int[numBlocks];
         // Lowest id on top: small loads touch the low end of the cache only.
@@ -34,18 +57,30 @@ final class BlockPool {
             freeStack[i] = numBlocks - 1 - i;
         }
         this.numFree = numBlocks;
+        this.older = new int[numBlocks];
+        this.younger = new int[numBlocks];
     }
 
     int numBlocks() {
         return refCount.length;
     }
 
-    int numFree() {
-        return numFree;
+    /** Blocks that {@link #allocate} can give: free ones and cached ones. */
+    int numAvailable() {
+        return numFree + numCached;
+    }
+
+    int numCached() {
+        return numCached;
     }
 
     int numUsed() {
-        return refCount.length - numFree;
+        return refCount.length - numFree - numCached;
+    }
+
+    /** Cached blocks forgotten to make room. */
+    long numEvicted() {
+        return numEvicted;
     }
 
     int refCount(int blockId) {
@@ -58,58 +93,118 @@ final class BlockPool {
         return numTokens == 0 ? 0 : (numTokens - 1) / blockSize + 1;
     }
 
-    /** A block with one reference. Callers look at {@link #numFree} first. */
+    /** A block with one reference and in no index. Callers look at {@link #numAvailable} first. */
     int allocate() {
-        if (numFree == 0) {
+        int blockId;
+        if (numFree > 0) {
+            blockId = freeStack[--numFree];
+        } else if (numCached > 0) {
+            blockId = oldest;
+            unlink(blockId);
+            index.remove(blockId);
+            numEvicted++;
+        } else {
             throw new IllegalStateException("KV-011: no free block among " + refCount.length + "; the caller must preempt first");
         }
-        int blockId = freeStack[--numFree];
         refCount[blockId] = 1;
         return blockId;
     }
 
-    /** One more holder of a used block. */
+    /** One more holder of a used or cached block. */
     void addReference(int blockId) {
         if (refCount[blockId] == 0) {
-            throw new IllegalStateException("KV-012: block " + blockId + " is free and cannot be shared");
+            if (!index.contains(blockId)) {
+                throw new IllegalStateException("KV-012: block " + blockId + " is free and cannot be shared");
+            }
+            unlink(blockId);
         }
         refCount[blockId]++;
     }
 
-    /** Gives one reference back; the last one frees the block. */
+    /** Gives one reference back; the last one frees the block, or caches it. */
     void free(int blockId) {
         if (refCount[blockId] == 0) {
             throw new IllegalStateException("KV-013: block " + blockId + " is freed twice");
         }
-        if (--refCount[blockId] == 0) {
-            freeStack[numFree++] = blockId;
+        if (--refCount[blockId] > 0) {
+            return;
         }
+        if (index.contains(blockId)) {
+            if (retain) {
+                link(blockId);
+                return;
+            }
+            index.remove(blockId);
+        }
+        freeStack[numFree++] = blockId;
+    }
+
+    private void link(int blockId) {
+        older[blockId] = youngest;
+        younger[blockId] = END;
+        if (youngest == END) {
+            oldest = blockId;
+        } else {
+            younger[youngest] = blockId;
+        }
+        youngest = blockId;
+        numCached++;
+    }
+
+    private void unlink(int blockId) {
+        int before = older[blockId];
+        int after = younger[blockId];
+        if (before == END) {
+            oldest = after;
+        } else {
+            younger[before] = after;
+        }
+        if (after == END) {
+            youngest = before;
+        } else {
+            older[after] = before;
+        }
+        numCached--;
     }
 
     /**
-     * Proves that every block is either free or used. Allocates; for tests and diagnosis.
+     * Proves that every block is free, cached or used, and used exactly as often as somebody holds it. For tests and diagnosis.
      *
-     * @param numReferences references that the sequences hold together
+     * @param numHolders how often each block stands in block tables; all zero afterwards
      * @throws IllegalStateException with the numbers
      */
-    void checkIntegrity(long numReferences) {
-        boolean[] onStack = new boolean[refCount.length];
-        for (int i = 0; i < numFree; i++) {
-            int blockId = freeStack[i];
-            if (onStack[blockId] || refCount[blockId] != 0) {
-                throw new IllegalStateException("KV-014: block " + blockId + " lies on the free stack "
-                        + (onStack[blockId] ? "twice" : "with " + refCount[blockId] + " references"));
-            }
-            onStack[blockId] = true;
-        }
+    void checkIntegrity(int[] numHolders) {
         int numUsed = 0;
-        for (int count : refCount) {
-            numUsed += count > 0 ? 1 : 0;
+        for (int id = 0; id < refCount.length; id++) {
+            if (refCount[id] != numHolders[id]) {
+                throw new IllegalStateException("KV-015: block " + id + " counts " + refCount[id] + " references, " + numHolders[id]
+                        + " block tables hold it");
+            }
+            numUsed += refCount[id] > 0 ? 1 : 0;
         }
-        long held = Arrays.stream(refCount).asLongStream().sum();
-        if (numFree + numUsed != refCount.length || held != numReferences) {
-            throw new IllegalStateException("KV-015: free " + numFree + " + used " + numUsed + " of " + refCount.length
-                    + " blocks; references counted " + held + ", held by sequences " + numReferences);
+        // From here on numHolders marks what has been seen.
+        for (int i = 0; i < numFree; i++) {
+            see(numHolders, freeStack[i], index.contains(freeStack[i]), "lies on the free stack");
         }
+        int last = END;
+        int length = 0;
+        for (int id = oldest; id != END; id = younger[id]) {
+            see(numHolders, id, !index.contains(id) || older[id] != last, "is in the list of cached blocks");
+            last = id;
+            length++;
+        }
+        if (length != numCached || last != youngest || numFree + numCached + numUsed != refCount.length) {
+            throw new IllegalStateException("KV-014: free " + numFree + " + cached " + numCached + " (" + length + " in the list) + used "
+                    + numUsed + " of " + refCount.length + " blocks");
+        }
+        java.util.Arrays.fill(numHolders, 0);
+    }
+
+    private void see(int[] seen, int blockId, boolean misplaced, String where) {
+        if (seen[blockId] != 0 || misplaced) {
+            throw new IllegalStateException("KV-014: block " + blockId + " " + where + (misplaced ? " and does not belong there"
+                    : " twice or is used: " + refCount[blockId] + " references"));
+        }
+        seen[blockId] = 1;
     }
 }

@@ -6,7 +6,9 @@ import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicLong;
@@ -113,7 +115,12 @@ public final class EngineLoop implements GenerationService {
         try {
             long now = nanoTime.getAsLong();
             for (GenerationRequest request : requests) {
-                states.add(new RequestState(nextRequestId.getAndIncrement(), request, limits.blockSize(), now, this));
+                RequestState state = new RequestState(nextRequestId.getAndIncrement(), request, limits.blockSize(), now, this);
+                if (!states.isEmpty() && samePrefix(request, requests.get(states.size() - 1))) {
+                    RequestState before = states.getLast();
+                    state.follow(before.leader() == null ? before : before.leader());
+                }
+                states.add(state);
             }
             taken = commands.push(new Submit(states));
         } finally {
@@ -125,6 +132,10 @@ public final class EngineLoop implements GenerationService {
             throw closed();
         }
         return List.copyOf(states);
+    }
+
+    private static boolean samePrefix(GenerationRequest a, GenerationRequest b) {
+        return Objects.equals(a.cacheSalt(), b.cacheSalt()) && Arrays.equals(a.promptTokenIds(), b.promptTokenIds());
     }
 
     /** Called once per request at most. */

@@ -4,27 +4,139 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.Sequence;
 
 /**
- * Gives sequences the KV blocks they need and takes them back: the only one who writes block tables. Owned by the engine thread.
+ * Gives sequences the KV blocks they need and takes them back: the only one who writes block tables. Owned by the engine thread;
+ * allocates nothing but what a block table needs to grow.
+ *
+ * <pre>
+ *   block table | indexed [0, numIndexedBlocks): full, found by others, each once in the whole cache | private: the rest |
+ * </pre>
+ *
+ * <b>Sharing.</b> Full blocks are indexed by their tokens and everything in front of them. A sequence whose next tokens are those of an
+ * indexed block takes it over instead of computing it ({@link #adopt}); nothing is copied. Blocks of generated tokens are indexed too,
+ * so a conversation's next turn finds them, and a preempted sequence finds what is left of its own.
+ *
+ * <p><b>A partial block is never shared.</b> Sequences that part within a block compute its tokens again, each in a block of its own:
+ * fewer tokens than a block holds, in a step that runs anyway. Copying it instead would need a copy operation in every backend, ordered
+ * against running steps, to save less than one step's smallest chunk.
+ *
+ * <p><b>Within a step.</b> Blocks that a prompt's chunk fills are indexed when the chunk is planned: those planned after it in the same step
+ * share them already, since a step writes the keys and values of all its tokens before any of them attends, layer by layer. Should the
+ * chunk be taken out of the plan again, {@link #retract} takes its blocks out of the index; {@link #isLending} says when it is too late.
+ *
+ * <p><b>Twins.</b> Two sequences may fill equal blocks at the same time. When the second one is computed its block is exchanged for the
+ * indexed one and freed: what stands in {@code [0, numIndexedBlocks)} is always the indexed block, so whoever holds a block holds its
+ * parent too.
  */
 final class KvAllocator {
-    private final BlockPool pool;
+    /** Between two looks at how much of a waiting prompt is held by running requests; a look costs as much as a hit. */
+    private static final int STEPS_PER_LOOK = 16;
 
-    KvAllocator(EngineLimits limits) {
-        this.pool = new BlockPool(limits.numBlocks(), limits.blockSize());
+    private final int blockSize;
+    private final PrefixIndex index;
+    private final BlockPool pool;
+    private int[] holders;
+
+    /**
+     * @param retain whether blocks are kept for later requests; without it only requests that run at the same time share
+     * @param key    see {@link PrefixIndex}
+     */
+    KvAllocator(EngineLimits limits, boolean retain, long key) {
+        this.blockSize = limits.blockSize();
+        this.index = new PrefixIndex(limits.numBlocks(), blockSize, key);
+        this.pool = new BlockPool(limits.numBlocks(), blockSize, index, retain);
     }
 
     int numBlocks() {
         return pool.numBlocks();
     }
 
-    /** Blocks that can be had without preempting anybody. */
+    /** Blocks that can be had without preempting anybody, those kept for reuse included. */
     int numFree() {
-        return pool.numFree();
+        return pool.numAvailable();
+    }
+
+    int numCached() {
+        return pool.numCached();
+    }
+
+    long numEvicted() {
+        return pool.numEvicted();
     }
 
     /** Blocks that {@code request} lacks to hold its first {@code numTokens} tokens. */
     int numMissing(RequestState request, int numTokens) {
         return Math.max(0, pool.blocksFor(numTokens) - request.sequence.numBlocks());
+    }
+
+    /**
+     * Whether all known tokens of a waiting request would fit if {@code numReserved} blocks stay free. What running requests hold of its
+     * prefix costs nothing; cached blocks that nobody holds cost as much as free ones.
+     */
+    boolean fits(RequestState request, int numReserved) {
+        int needed = pool.blocksFor(request.numTokensToCompute());
+        if (request.numPreemptions > 0) {
+            // With nothing to grow into it would only be preempted again.
+            needed = Math.min(needed + 1, pool.numBlocks());
+        }
+        int spare = pool.numAvailable() - numReserved;
+        if (needed <= spare) {
+            return true;
+        }
+        if (request.stepsToNextLook > 0 && needed - request.numSharedBlocks > spare) {
+            request.stepsToNextLook--;
+            return false;
+        }
+        request.stepsToNextLook = STEPS_PER_LOOK;
+        request.numSharedBlocks = countShared(request);
+        return needed - request.numSharedBlocks <= spare;
+    }
+
+    private int countShared(RequestState request) {
+        int limit = request.numReusableTokens() / blockSize;
+        int parent = PrefixIndex.ROOT;
+        for (int k = 0; k < limit; k++) {
+            parent = index.find(parent, request.salt, request.sequence.tokenIds(), k * blockSize);
+            if (parent == PrefixIndex.NONE || pool.refCount(parent) == 0) {
+                return k;
+            }
+        }
+        return limit;
+    }
+
+    /**
+     * Takes over the indexed blocks that continue what {@code request} has computed; the tokens in them count as computed from now on. The
+     * last known token is never among them: it must be run to predict the next one.
+     *
+     * @return tokens found
+     */
+    int adopt(RequestState request) {
+        Sequence sequence = request.sequence;
+        int computed = sequence.numComputedTokens();
+        int limit = request.numReusableTokens() / blockSize;
+        int k = request.numIndexedBlocks;
+        if (k >= limit || k != computed / blockSize) {
+            return 0;
+        }
+        int[] tokenIds = sequence.tokenIds();
+        int parent = k == 0 ? PrefixIndex.ROOT : sequence.blockIds()[k - 1];
+        int found = index.find(parent, request.salt, tokenIds, k * blockSize);
+        if (found == PrefixIndex.NONE) {
+            return 0;
+        }
+        if (k < sequence.numBlocks()) {
+            // Begun by itself, and meanwhile filled by another.
+            pool.free(sequence.blockIds()[k]);
+            sequence.truncateBlocks(k);
+        }
+        while (found != PrefixIndex.NONE) {
+            pool.addReference(found);
+            sequence.appendBlock(found);
+            k++;
+            found = k < limit ? index.find(found, request.salt, tokenIds, k * blockSize) : PrefixIndex.NONE;
+        }
+        request.numIndexedBlocks = k;
+        sequence.setNumComputedTokens(k * blockSize);
+        return k * blockSize - computed;
     }
 
     /**
@@ -34,7 +146,7 @@ final class KvAllocator {
      */
     boolean grow(RequestState request, int numTokens) {
         int count = numMissing(request, numTokens);
-        if (count > pool.numFree()) {
+        if (count > pool.numAvailable()) {
             return false;
         }
         for (int i = 0; i < count; i++) {
@@ -43,27 +155,83 @@ final class KvAllocator {
         return true;
     }
 
+    /** Indexes the blocks that the chunk just planned for {@code request} will have filled, up to {@code numTokens} known tokens. */
+    void indexPlanned(RequestState request, int numTokens) {
+        request.numIndexedBeforePlan = request.numIndexedBlocks;
+        int k = request.numIndexedBlocks;
+        while ((k + 1) * blockSize <= numTokens && indexBlock(request, k) == request.sequence.blockIds()[k]) {
+            request.numIndexedBlocks = ++k;
+        }
+    }
+
+    /** Indexes the full blocks among the first {@code numTokens} tokens of {@code request}, all known and computed. */
+    void indexComputed(RequestState request, int numTokens) {
+        int k = request.numIndexedBlocks;
+        for (; (k + 1) * blockSize <= numTokens; k++) {
+            int[] blockIds = request.sequence.blockIds();
+            int blockId = indexBlock(request, k);
+            if (blockId != blockIds[k]) {
+                pool.addReference(blockId);
+                pool.free(blockIds[k]);
+                blockIds[k] = blockId;
+            }
+        }
+        request.numIndexedBlocks = k;
+    }
+
+    private int indexBlock(RequestState request, int k) {
+        int[] blockIds = request.sequence.blockIds();
+        int parent = k == 0 ? PrefixIndex.ROOT : blockIds[k - 1];
+        return index.addIfAbsent(blockIds[k], parent, request.salt, request.sequence.tokenIds(), k * blockSize);
+    }
+
+    /** Whether a request planned later in this step counts on what {@code request} computes in it. */
+    boolean isLending(RequestState request) {
+        return request.numScheduled > 0 && request.numIndexedBlocks > request.numIndexedBeforePlan
+                && pool.refCount(request.sequence.blockIds()[request.numIndexedBeforePlan]) > 1;
+    }
+
+    /** Undoes {@link #indexPlanned}: the chunk is taken out of the plan. */
+    void retract(RequestState request) {
+        for (int k = request.numIndexedBlocks - 1; k >= request.numIndexedBeforePlan; k--) {
+            index.remove(request.sequence.blockIds()[k]);
+        }
+        request.numIndexedBlocks = request.numIndexedBeforePlan;
+    }
+
     /** Gives back every block of {@code request}. */
     void release(RequestState request) {
         Sequence sequence = request.sequence;
         int[] blockIds = sequence.blockIds();
-        // Backwards, so that the stack hands them out again in table order.
+        // Backwards: children leave before their parents, and the stack hands blocks out again in table order.
         for (int i = sequence.numBlocks() - 1; i >= 0; i--) {
             pool.free(blockIds[i]);
         }
-        sequence.clearBlocks();
+        sequence.truncateBlocks(0);
+        request.numIndexedBlocks = 0;
     }
 
     /**
-     * Proves that every block is free or held by exactly the running requests. Allocates; for tests and diagnosis.
+     * Proves that free + cached + used blocks are all blocks, that each counts as many references as running requests hold it, and that
+     * what is indexed is about the tokens of those who hold it. Slow; for tests and diagnosis.
      *
      * @throws IllegalStateException with the numbers
      */
     void checkIntegrity(RequestList running) {
-        long held = 0;
+        holders = holders == null ? new int[pool.numBlocks()] : holders;
         for (RequestState r = running.head(); r != null; r = r.next) {
-            held += r.sequence.numBlocks();
+            Sequence sequence = r.sequence;
+            int[] blockIds = sequence.blockIds();
+            for (int k = 0; k < sequence.numBlocks(); k++) {
+                holders[blockIds[k]]++;
+                boolean isIndexed = index.contains(blockIds[k]);
+                Lifecycle.check(isIndexed == k < r.numIndexedBlocks, r, "counts wrongly how many of its blocks are indexed");
+                Lifecycle.check(!isIndexed || index.isAbout(blockIds[k], k == 0 ? PrefixIndex.ROOT : blockIds[k - 1], r.salt,
+                        sequence.tokenIds(), k * blockSize), r, "holds an indexed block that is about other tokens");
+            }
+            Lifecycle.check(r.numIndexedBlocks <= sequence.numBlocks(), r, "has more indexed blocks than blocks");
         }
-        pool.checkIntegrity(held);
+        pool.checkIntegrity(holders);
+        index.checkIntegrity();
     }
 }

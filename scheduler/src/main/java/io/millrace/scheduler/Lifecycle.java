@@ -16,13 +16,16 @@ final class Lifecycle {
     final RetryAfterEstimate retryAfter = new RetryAfterEstimate(progress);
     private final Engine engine;
     private final LongSupplier nanoTime;
+    private final boolean prefixCaching;
     private long nextArrivalOrder;
 
-    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events) {
+    /** @param indexKey see {@link PrefixIndex} */
+    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, boolean prefixCaching, long indexKey) {
         this.engine = engine;
         this.nanoTime = nanoTime;
         this.events = events;
-        this.kv = new KvAllocator(engine.limits());
+        this.prefixCaching = prefixCaching;
+        this.kv = new KvAllocator(engine.limits(), prefixCaching, indexKey);
         publish();
     }
 
@@ -32,6 +35,10 @@ final class Lifecycle {
 
     void submit(RequestState request) {
         request.arrivalOrder = nextArrivalOrder++;
+        if (!prefixCaching) {
+            RequestState first = request.leader() == null ? request : request.leader();
+            request.salt = CacheSalt.ofGroup(first.id());
+        }
         waiting.add(request);
         publish();
     }
@@ -60,18 +67,22 @@ final class Lifecycle {
     /** From the queue to the running ones. */
     void run(RequestState request) {
         waiting.remove(request);
-        running.addLast(request);
+        // Not always the youngest: it may have been preempted while a younger one was spared.
+        running.insertFromTail(request);
         request.phase = RequestState.Phase.RUNNING;
     }
 
-    /** From the running ones back to the queue; what was computed is forgotten. */
+    /** From the running ones back to the queue; what was computed is given back, and found again as far as nobody needs the room. */
     void preempt(RequestState request) {
+        if (request.hasYetToProgress()) {
+            progress.numFruitlessPreemptions = progress.numFruitlessPreemptions + 1;
+        }
+        request.onPreempted();
         kv.release(request);
         request.sequence.setNumComputedTokens(0);
         running.remove(request);
         waiting.addPreempted(request);
         request.phase = RequestState.Phase.WAITING;
-        request.numPreemptions++;
         progress.numPreemptions = progress.numPreemptions + 1;
         events.preempted();
     }
@@ -159,7 +170,7 @@ final class Lifecycle {
             check(r.arrivalOrder > lastArrival, r, "runs out of order");
             lastArrival = r.arrivalOrder;
         }
-        waiting.checkIntegrity(lastArrival);
+        waiting.checkIntegrity();
         kv.checkIntegrity(running);
     }
 

@@ -14,8 +14,10 @@ final class Planner {
     private final StepBudget budget;
     private final LongSupplier nanoTime;
     private final int maxRunning;
+    private final int blockSize;
+    private boolean nobodyToPreempt;
 
-    Planner(Lifecycle requests, StepBudget budget, LongSupplier nanoTime, int maxRunning) {
+    Planner(Lifecycle requests, StepBudget budget, LongSupplier nanoTime, int maxRunning, int blockSize) {
         this.requests = requests;
         this.kv = requests.kv;
         this.running = requests.running;
@@ -23,11 +25,13 @@ final class Planner {
         this.budget = budget;
         this.nanoTime = nanoTime;
         this.maxRunning = maxRunning;
+        this.blockSize = blockSize;
     }
 
     /** Fills {@code step}, which is empty. */
     void plan(PlannedStep step) {
         budget.reset();
+        nobodyToPreempt = false;
         for (RequestState r = running.head(); r != null; r = r.next) {
             r.numScheduled = 0;
         }
@@ -46,19 +50,55 @@ final class Planner {
     }
 
     private void planRunning(RequestState request) {
+        if (request.numRemaining() > 1) {
+            request.onFound(kv.adopt(request));
+            if (request.awaitsLeader(blockSize)) {
+                return;
+            }
+        }
         int count = budget.chunk(request);
         if (count == 0) {
             return;
         }
         while (!kv.grow(request, request.sequence.numComputedTokens() + count)) {
-            RequestState youngest = running.tail();
-            if (youngest == request) {
+            RequestState victim = victimFor(request);
+            if (victim == null) {
                 return;
             }
-            budget.giveBack(youngest);
-            requests.preempt(youngest);
+            preempt(victim);
         }
+        take(request, count);
+    }
+
+    /** Puts the next {@code count} tokens into the step; their blocks are there. */
+    private void take(RequestState request, int count) {
         budget.take(request, count);
+        // Only prompts: what a decode fills is its own until the step is settled.
+        kv.indexPlanned(request, count > 1 ? request.sequence.numComputedTokens() + count : 0);
+    }
+
+    private void preempt(RequestState victim) {
+        if (victim.numScheduled > 0) {
+            budget.giveBack(victim);
+            kv.retract(victim);
+        }
+        requests.preempt(victim);
+    }
+
+    /** The youngest that is younger than {@code request}, has progressed, and has nobody count on its part in this step; null if there is none. */
+    private RequestState victimFor(RequestState request) {
+        boolean isOldest = request == running.head();
+        if (nobodyToPreempt && !isOldest) {
+            return null;
+        }
+        for (RequestState r = running.tail(); r != request; r = r.previous) {
+            if (!kv.isLending(r) && (isOldest || !r.hasYetToProgress())) {
+                return r;
+            }
+        }
+        // Nor is there for the younger ones that are planned after it.
+        nobodyToPreempt = true;
+        return null;
     }
 
     /**
@@ -85,18 +125,21 @@ final class Planner {
             if (running.size() == maxRunning || budget.isSpent()) {
                 return;
             }
-            int needed = kv.numMissing(request, request.numTokensToCompute());
             // Room for the running ones to grow, or the newcomer is preempted at the next block boundary.
             int headroom = running.isEmpty() ? 0 : Math.max(1, kv.numBlocks() / 100);
-            if (needed + promised + headroom > kv.numFree()) {
+            if (!kv.fits(request, promised + headroom)) {
                 return;
             }
-            int count = budget.chunk(request);
             if (!requests.begin(request, now)) {
                 continue;
             }
-            kv.grow(request, count);
-            budget.take(request, count);
+            request.onFound(kv.adopt(request));
+            request.numScheduled = 0;
+            int count = request.awaitsLeader(blockSize) ? 0 : budget.chunk(request);
+            if (count > 0) {
+                kv.grow(request, request.sequence.numComputedTokens() + count);
+                take(request, count);
+            }
             promised += kv.numMissing(request, request.numTokensToCompute());
             requests.run(request);
         }

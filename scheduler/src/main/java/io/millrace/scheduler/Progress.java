@@ -14,6 +14,8 @@ final class Progress {
     volatile long numSteps;
     volatile long numFinished;
     volatile long numPreemptions;
+    /** Of these, how many hit a request that had done nothing new since it was preempted before. */
+    volatile long numFruitlessPreemptions;
     volatile long lastStepNanos;
     /** The slowest step of late: decays by half in 710 steps. */
     volatile long slowestStepNanos;

@@ -1,7 +1,8 @@
 package io.millrace.scheduler;
 
 /**
- * Requests in order of arrival, linked through their own fields: every operation is O(1) and allocates nothing. A request is in one
+ * Requests in order of arrival, linked through their own fields: every operation allocates nothing and is O(1), but for
+ * the two that insert. A request is in one
  * list at most. Iterate with {@code for (r = list.head(); r != null; r = r.next)}; taking later ones out meanwhile is safe.
  */
 final class RequestList {
@@ -29,8 +30,22 @@ final class RequestList {
         link(request, tail, null);
     }
 
-    void addFirst(RequestState request) {
-        link(request, null, head);
+    /** Behind all that arrived before it; fast if that is near the head. */
+    void insertFromHead(RequestState request) {
+        RequestState after = head;
+        while (after != null && after.arrivalOrder < request.arrivalOrder) {
+            after = after.next;
+        }
+        link(request, after == null ? tail : after.previous, after);
+    }
+
+    /** Behind all that arrived before it; fast if that is near the tail. */
+    void insertFromTail(RequestState request) {
+        RequestState before = tail;
+        while (before != null && before.arrivalOrder > request.arrivalOrder) {
+            before = before.previous;
+        }
+        link(request, before, before == null ? head : before.next);
     }
 
     void remove(RequestState request) {

@@ -38,6 +38,21 @@ final class RequestState implements RequestHandle, RequestTimeline {
     int numPreemptions;
     /** Whether the sink was told of the end, which it is once. */
     boolean toldEnd;
+    /** Tokens computed when it was last preempted: until it has more it is spared; -1 = never preempted. */
+    private int numComputedAtPreemption = -1;
+
+    // The KvAllocator's own.
+    /** Whose cached blocks it may share. */
+    CacheSalt salt;
+    /** Blocks at the front of the block table that stand in the prefix index; before the chunk planned for this step, too. */
+    int numIndexedBlocks;
+    int numIndexedBeforePlan;
+    /** While it waits: blocks of its prefix that running requests held when it was last looked at. */
+    int numSharedBlocks;
+    int stepsToNextLook;
+
+    /** The first of several requests for the same prompt, which computes it for all; null for that one and for requests that are alone. */
+    private RequestState leader;
 
     final long arrivalNanos;
     long firstScheduledNanos;
@@ -52,6 +67,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
     RequestState(long id, GenerationRequest request, int blockSize, long arrivalNanos, EngineLoop owner) {
         this.sequence = new Sequence(id, request.promptTokenIds(), request.sampling(), blockSize);
         this.sink = request.sink();
+        this.salt = request.cacheSalt() == null ? CacheSalt.NONE : CacheSalt.of(request.cacheSalt());
         this.arrivalNanos = arrivalNanos;
         this.owner = owner;
     }
@@ -82,6 +98,46 @@ final class RequestState implements RequestHandle, RequestTimeline {
         return numCachedTokens;
     }
 
+    /** Counts tokens that need not be computed; those that it had computed itself before a preemption are no find. */
+    void onFound(int numTokens) {
+        if (numPreemptions == 0 && numTokens > 0) {
+            numCachedTokens = numCachedTokens + numTokens;
+        }
+    }
+
+    /** Called with what it had computed still in place. */
+    void onPreempted() {
+        numPreemptions++;
+        numComputedAtPreemption = sequence.numComputedTokens();
+        stepsToNextLook = 0;
+    }
+
+    /** Whether it was preempted and has since done nothing that it had not done before. */
+    boolean hasYetToProgress() {
+        return sequence.numComputedTokens() <= numComputedAtPreemption;
+    }
+
+    void follow(RequestState first) {
+        leader = first;
+    }
+
+    RequestState leader() {
+        return leader;
+    }
+
+    /** Whether another one is about to compute blocks that this one can share. */
+    boolean awaitsLeader(int blockSize) {
+        if (leader == null) {
+            return false;
+        }
+        boolean computing = leader.phase == Phase.RUNNING && leader.numOutputTokens() == 0
+                && leader.numRemaining() > leader.numScheduled && numIndexedBlocks < numReusableTokens() / blockSize;
+        if (!computing) {
+            leader = null;
+        }
+        return computing;
+    }
+
     /** Whether there are prompt tokens still to be scored. */
     boolean scoresPrompt() {
         return sequence.sampling().numPromptLogprobs() >= 0 && numScoredTokens < sequence.numPromptTokens();
@@ -97,6 +153,14 @@ final class RequestState implements RequestHandle, RequestTimeline {
             return sequence.numTokens();
         }
         return sampling.numPromptLogprobs() >= 0 ? sequence.numPromptTokens() - 1 : 0;
+    }
+
+    /**
+     * Tokens at the front whose keys and values need not be computed by this request if somebody else has: not the last one, which
+     * predicts the next, and none whose own prediction is to be reported.
+     */
+    int numReusableTokens() {
+        return (scoresPrompt() ? numScoredTokens : numTokensToCompute()) - 1;
     }
 
     int numRemaining() {

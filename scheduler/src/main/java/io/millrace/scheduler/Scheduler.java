@@ -4,6 +4,7 @@ import io.millrace.engine.Engine;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
+import java.security.SecureRandom;
 import java.util.function.LongSupplier;
 
 /**
@@ -16,12 +17,16 @@ import java.util.function.LongSupplier;
  * </pre>
  *
  * <b>Memory.</b> Blocks are taken when a token needs them. When none is free, the youngest running request is preempted: its blocks are
- * freed and it returns to the front of the queue, to be recomputed. A request only ever loses its blocks to an older one, and a
- * request that cannot get a block because all others are older keeps what it has and sits the step out. Hence the oldest request
- * progresses in every step, whatever the load, and there is no livelock.
+ * given back and it returns to the front of the queue; what nobody needs in the meantime it finds again, the rest is recomputed. A
+ * request only ever loses its blocks to an older one, and not again before it has gone beyond where it was, unless the oldest needs
+ * them; one that cannot get a block keeps what it has and sits the step out. Hence the oldest request progresses in every step,
+ * whatever the load, and there is no livelock.
  *
- * <p><b>Order.</b> All running requests are older than all waiting ones (see {@link #checkIntegrity}), since admission is first come
- * first served and preemption takes from the young end.
+ * <p><b>Sharing.</b> Equal prefixes are computed once, see {@link KvAllocator}: a prompt enters with the blocks that are there, and takes over
+ * what others have computed meanwhile before each of its chunks.
+ *
+ * <p><b>Order.</b> Running and waiting requests each stand in order of arrival (see {@link #checkIntegrity}); a waiting one is older than a
+ * running one only if it was preempted while the other was spared.
  *
  * <p>Deterministic: the same calls under the same clock give the same plans. Not thread-safe, owned by the engine thread; allocates
  * nothing per step. After Orca (OSDI 2022), PagedAttention (SOSP 2023) and Sarathi-Serve (OSDI 2024).
@@ -36,13 +41,19 @@ final class Scheduler {
     private long stepId;
 
     Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener) {
+        this(engine, config, nanoTime, listener, new SecureRandom().nextLong());
+    }
+
+    /** @param indexKey of the prefix index: any value gives the same plans */
+    Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, long indexKey) {
         EngineLimits limits = engine.limits();
         this.nanoTime = nanoTime;
-        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener));
+        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config.prefixCaching(), indexKey);
         int maxTokens = Math.min(config.maxNumBatchedTokens(), limits.maxNumBatchedTokens());
         // A place per budgeted token at most: then decodes, which go first, always leave a token for the oldest unfinished prompt.
         this.maxRunning = Math.min(Math.min(config.maxNumSeqs(), limits.maxNumSeqs()), maxTokens);
-        this.planner = new Planner(requests, new StepBudget(limits, maxTokens, config.maxPrefillChunk()), nanoTime, maxRunning);
+        this.planner = new Planner(requests, new StepBudget(limits, maxTokens, config.maxPrefillChunk()), nanoTime, maxRunning,
+                limits.blockSize());
         this.settler = new Settler(requests, limits);
         this.step = new PlannedStep(maxRunning);
     }
@@ -57,6 +68,11 @@ final class Scheduler {
 
     RequestEvents events() {
         return requests.events;
+    }
+
+    /** Cached blocks forgotten to make room. */
+    long numEvictedBlocks() {
+        return requests.kv.numEvicted();
     }
 
     int maxRunning() {

@@ -9,14 +9,21 @@ import io.millrace.engine.EngineLimits;
  * @param maxNumBatchedTokens token budget of a step; running sequences are bounded by it too, so that each gets its token in every step
  * @param maxPrefillChunk     prompt tokens of one request in one step at most (chunked prefill)
  * @param maxQueuedRequests   requests that may wait while all {@code maxNumSeqs} places are taken; further ones are refused with 429
+ * @param prefixCaching       whether computed blocks are kept for later requests that begin with the same tokens; the choices of one
+ *                            request share its prompt in any case
  */
-public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests) {
+public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests, boolean prefixCaching) {
     public SchedulerConfig {
         if (maxNumSeqs < 1 || maxNumBatchedTokens < 1 || maxPrefillChunk < 1 || maxQueuedRequests < 0) {
             throw new IllegalArgumentException("SCH-001: maxNumSeqs " + maxNumSeqs + ", maxNumBatchedTokens " + maxNumBatchedTokens
                     + ", maxPrefillChunk " + maxPrefillChunk + " must be at least 1 and maxQueuedRequests " + maxQueuedRequests
                     + " at least 0");
         }
+    }
+
+    /** With prefix caching. */
+    public SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests) {
+        this(maxNumSeqs, maxNumBatchedTokens, maxPrefillChunk, maxQueuedRequests, true);
     }
 
     /** All the engine can take, and four waiting requests for each running one. */

@@ -28,7 +28,9 @@ final class Settler {
         Sequence sequence = request.sequence;
         boolean samples = plan.samples(i);
         int first = plan.firstPosition(i);
-        sequence.setNumComputedTokens(first + plan.numTokens(i));
+        int end = first + plan.numTokens(i);
+        sequence.setNumComputedTokens(end);
+        requests.kv.indexComputed(request, end);
         // Recomputed prompts have an output already and are not told again.
         if (request.numRemaining() == 0 && request.numOutputTokens() == 0) {
             events.prefilled(request);

@@ -38,9 +38,9 @@ final class WaitingQueue {
         numTokens += request.sequence.numTokens();
     }
 
-    /** One that lost its blocks: it is older than all who wait. */
+    /** One that lost its blocks: it goes before all that arrived later, so only others that were preempted can stand before it. */
     void addPreempted(RequestState request) {
-        list.addFirst(request);
+        list.insertFromHead(request);
         numTokens += request.sequence.numTokens();
     }
 
@@ -56,8 +56,8 @@ final class WaitingQueue {
         }
     }
 
-    /** @param lastArrival arrival of the youngest running request: all who wait are younger */
-    void checkIntegrity(long lastArrival) {
+    void checkIntegrity() {
+        long lastArrival = -1;
         long tokens = 0;
         for (RequestState r = list.head(); r != null; r = r.next) {
             Lifecycle.check(r.sequence.numBlocks() == 0 && r.sequence.numComputedTokens() == 0, r, "waits but holds blocks");

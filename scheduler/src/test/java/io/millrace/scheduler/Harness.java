@@ -23,6 +23,7 @@ final class Harness {
     private final SchedulerConfig config;
     private final Admission admission;
     private int numEndedInOrder;
+    private int numSubmitted;
     /** Virtual time and what a step takes of it. */
     long nanos = 1_000_000;
     long nanosPerStep = 100_000;
@@ -36,10 +37,15 @@ final class Harness {
     }
 
     Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener) {
+        this(builder, maxPrefillChunk, listener, true, 0x5EED);
+    }
+
+    Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, boolean prefixCaching, long indexKey) {
         engine = builder.build();
         limits = engine.limits();
-        config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), maxPrefillChunk, 1 << 20);
-        scheduler = new Scheduler(engine, config, () -> nanos, listener);
+        config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), maxPrefillChunk, 1 << 20,
+                prefixCaching);
+        scheduler = new Scheduler(engine, config, () -> nanos, listener, indexKey);
         admission = new Admission(limits, scheduler.progress(), scheduler.retryAfter(), () -> nanos, 1 << 20);
     }
 
@@ -54,9 +60,27 @@ final class Harness {
     }
 
     RequestState submit(int[] prompt, SamplingParams sampling, TokenSink sink) {
-        GenerationRequest request = new GenerationRequest(prompt, sampling, sink);
+        return submit(prompt, sampling, sink, null, null);
+    }
+
+    /** The choices of one request: the first computes the prompt for all. */
+    List<RequestState> fork(int[] prompt, SamplingParams sampling, String salt, int n) {
+        List<RequestState> choices = new ArrayList<>();
+        for (int i = 0; i < n; i++) {
+            RecordingSink sink = new RecordingSink();
+            sinks.add(sink);
+            choices.add(submit(prompt, sampling, sink, salt, i == 0 ? null : choices.getFirst()));
+        }
+        return choices;
+    }
+
+    RequestState submit(int[] prompt, SamplingParams sampling, TokenSink sink, String salt, RequestState leader) {
+        GenerationRequest request = new GenerationRequest(prompt, sampling, sink, salt);
         admission.validate(request);
-        RequestState state = new RequestState(requests.size() + 1, request, limits.blockSize(), nanos, null);
+        RequestState state = new RequestState(++numSubmitted, request, limits.blockSize(), nanos, null);
+        if (leader != null) {
+            state.follow(leader);
+        }
         requests.add(state);
         scheduler.submit(state);
         return state;
@@ -70,8 +94,14 @@ final class Harness {
     StepPlan step() {
         RequestState oldest = oldest();
         int before = oldest == null ? 0 : oldest.sequence.numComputedTokens();
+        int blocksBefore = oldest == null ? 0 : oldest.sequence.numBlocks();
+        long fruitless = scheduler.progress().numFruitlessPreemptions;
         StepPlan plan = scheduler.schedule();
         scheduler.checkIntegrity();
+        if (scheduler.progress().numFruitlessPreemptions > fruitless) {
+            assertThat(oldest.sequence.numBlocks()).as("only the oldest preempts one that has not progressed, and takes its blocks")
+                    .isGreaterThan(blocksBefore);
+        }
         if (plan.isEmpty()) {
             assertThat(scheduler.hasWork()).as("nothing planned with %s", scheduler).isFalse();
             return plan;
@@ -81,6 +111,9 @@ final class Harness {
             boolean isPrefill = plan.numTokens(i) > 1;
             assertThat(plan.numTokens(i)).isLessThanOrEqualTo(isPrefill ? config.maxPrefillChunk() : 1);
             scheduleHash = 31 * (31 * (31 * scheduleHash + plan.sequence(i).id()) + plan.firstPosition(i)) + plan.numTokens(i);
+            for (int k = 0; k < plan.sequence(i).numBlocks(); k++) {
+                scheduleHash = 31 * scheduleHash + plan.sequence(i).blockIds()[k];
+            }
         }
         nanos += nanosPerStep + nanosPerToken * plan.totalTokens();
         scheduler.settle(plan, engine.execute(plan));
@@ -90,6 +123,13 @@ final class Harness {
             assertThat(oldest.sequence.numComputedTokens()).as("progress of the oldest, %s", oldest).isGreaterThan(before);
         }
         return plan;
+    }
+
+    /** Drops request {@code i}, which has ended, in long runs. */
+    void forget(int i) {
+        requests.remove(i);
+        sinks.remove(i);
+        numEndedInOrder = 0;
     }
 
     private RequestState oldest() {

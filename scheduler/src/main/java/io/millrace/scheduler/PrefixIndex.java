@@ -1,0 +1,198 @@
+package io.millrace.scheduler;
+
+import java.util.Arrays;
+
+/**
+ * Finds the block that holds the keys and values of given tokens after a given prefix. Knows full blocks only, by number; who holds them
+ * is the {@link BlockPool}'s business. Owned by the engine thread; allocates nothing after construction.
+ *
+ * <pre>
+ *   slots    | open addressing, linear probing: block id + 1, 0 = empty | at most half full
+ *   hash     | per block: hash(hash of parent or salt, its token ids)
+ *   parent   | per block: the indexed block in front of it, or ROOT
+ *   tokens   | per block: its token ids, blockSize each
+ *   salt     | per block: 128 bits, the same along a chain
+ * </pre>
+ *
+ * <b>A hit is exact.</b> The hash only says where to look. A block is found if its token ids are the wanted ones and its parent is the
+ * very block that was found for the prefix (or, without a parent, its salt is the wanted one): by induction, the whole prefix is equal,
+ * token by token. A parent never leaves before its children, see {@link BlockPool}, so the number of a parent stays valid.
+ *
+ * <p>The hash is keyed, so that nobody can make prompts whose blocks crowd one place of the table.
+ */
+final class PrefixIndex {
+    static final int ROOT = -1;
+    static final int NONE = -1;
+    private static final long K1 = 0x9E3779B97F4A7C15L;
+    private static final long K2 = 0xD6E8FEB86659FD93L;
+
+    private final int blockSize;
+    private final long key;
+    private final int[] slots;
+    private final int mask;
+    private final long[] hash;
+    private final int[] parent;
+    private final int[] tokens;
+    private final long[] saltHigh;
+    private final long[] saltLow;
+    private final boolean[] indexed;
+    private int size;
+
+    /** @param key changes the hash of every block and nothing that can be seen from outside */
+    PrefixIndex(int numBlocks, int blockSize, long key) {
+        long numTokens = (long) numBlocks * blockSize;
+        if (numTokens > Integer.MAX_VALUE - 8) {
+            throw new IllegalArgumentException("KV-016: a prefix index over " + numBlocks + " blocks of " + blockSize + " tokens needs "
+                    + numTokens + " places, at most " + (Integer.MAX_VALUE - 8) + " are possible; use larger blocks or a smaller cache");
+        }
+        this.blockSize = blockSize;
+        this.key = key;
+        int capacity = Math.max(2, Integer.highestOneBit(Math.max(1, 2 * numBlocks - 1)) << 1);
+        this.slots = new int[capacity];
+        this.mask = capacity - 1;
+        this.hash = new long[numBlocks];
+        this.parent = new int[numBlocks];
+        this.tokens = new int[(int) numTokens];
+        this.saltHigh = new long[numBlocks];
+        this.saltLow = new long[numBlocks];
+        this.indexed = new boolean[numBlocks];
+    }
+
+    int size() {
+        return size;
+    }
+
+    boolean contains(int blockId) {
+        return indexed[blockId];
+    }
+
+    /**
+     * The block that holds {@code blockSize} tokens of {@code tokenIds} from {@code first} on, after the prefix that ends in
+     * {@code parentId}; {@link #NONE} if there is none.
+     */
+    int find(int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        long h = hashOf(parentId, salt, tokenIds, first);
+        for (int slot = (int) h & mask; slots[slot] != 0; slot = slot + 1 & mask) {
+            int blockId = slots[slot] - 1;
+            if (hash[blockId] == h && matches(blockId, parentId, salt, tokenIds, first)) {
+                return blockId;
+            }
+        }
+        return NONE;
+    }
+
+    private boolean matches(int blockId, int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        int own = blockId * blockSize;
+        return parent[blockId] == parentId
+                && (parentId != ROOT || saltHigh[blockId] == salt.high() && saltLow[blockId] == salt.low())
+                && Arrays.mismatch(tokens, own, own + blockSize, tokenIds, first, first + blockSize) < 0;
+    }
+
+    /** @return the block that {@link #find} finds from now on for these tokens: {@code blockId}, unless it found another already */
+    int addIfAbsent(int blockId, int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        if (indexed[blockId]) {
+            throw new IllegalStateException("KV-017: block " + blockId + " is in the prefix index already");
+        }
+        long h = hashOf(parentId, salt, tokenIds, first);
+        int slot = (int) h & mask;
+        for (; slots[slot] != 0; slot = slot + 1 & mask) {
+            int other = slots[slot] - 1;
+            if (hash[other] == h && matches(other, parentId, salt, tokenIds, first)) {
+                return other;
+            }
+        }
+        hash[blockId] = h;
+        parent[blockId] = parentId;
+        saltHigh[blockId] = salt.high();
+        saltLow[blockId] = salt.low();
+        System.arraycopy(tokenIds, first, tokens, blockId * blockSize, blockSize);
+        slots[slot] = blockId + 1;
+        indexed[blockId] = true;
+        size++;
+        return blockId;
+    }
+
+    /** Forgets a block; those behind it must be forgotten before. */
+    void remove(int blockId) {
+        if (!indexed[blockId]) {
+            throw new IllegalStateException("KV-017: block " + blockId + " is not in the prefix index");
+        }
+        int hole = (int) hash[blockId] & mask;
+        while (slots[hole] != blockId + 1) {
+            hole = hole + 1 & mask;
+        }
+        // Entries behind the hole that were pushed past it move up, so that no probe ends too early (Knuth 6.4, algorithm R).
+        for (int slot = hole + 1 & mask; slots[slot] != 0; slot = slot + 1 & mask) {
+            int home = (int) hash[slots[slot] - 1] & mask;
+            if ((slot - home & mask) >= (slot - hole & mask)) {
+                slots[hole] = slots[slot];
+                hole = slot;
+            }
+        }
+        slots[hole] = 0;
+        indexed[blockId] = false;
+        size--;
+    }
+
+    private long hashOf(int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        long h = parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) : hash[parentId];
+        int i = first;
+        int end = first + blockSize;
+        for (; i + 1 < end; i += 2) {
+            h = fold(h ^ key ^ (tokenIds[i] | (long) tokenIds[i + 1] << 32), K1) + K2;
+        }
+        if (i < end) {
+            h = fold(h ^ key ^ tokenIds[i], K1) + K2;
+        }
+        return fold(h, K1);
+    }
+
+    /** Both halves of the 128-bit product, as wyhash mixes. */
+    private static long fold(long a, long b) {
+        return Math.multiplyHigh(a, b) ^ a * b;
+    }
+
+    /**
+     * Proves that exactly the indexed blocks are in the table, each is found by its own tokens, and each has an indexed parent of the
+     * same salt. For tests and diagnosis.
+     */
+    void checkIntegrity() {
+        int numInTable = 0;
+        for (int slot : slots) {
+            if (slot != 0) {
+                numInTable++;
+                check(indexed[slot - 1], slot - 1, "is in the table but not marked so");
+            }
+        }
+        int numMarked = 0;
+        for (int id = 0; id < indexed.length; id++) {
+            if (!indexed[id]) {
+                continue;
+            }
+            numMarked++;
+            int above = parent[id];
+            check(above == ROOT || indexed[above], id, "has a parent that is gone");
+            check(above == ROOT || saltHigh[above] == saltHigh[id] && saltLow[above] == saltLow[id], id, "has a parent of another salt");
+            int slot = (int) hash[id] & mask;
+            while (slots[slot] != id + 1) {
+                check(slots[slot] != 0, id, "cannot be found");
+                slot = slot + 1 & mask;
+            }
+        }
+        if (numInTable != size || numMarked != size) {
+            throw new IllegalStateException("KV-018: the prefix index counts " + size + " blocks, has " + numInTable + " in its table and "
+                    + numMarked + " marked");
+        }
+    }
+
+    /** Whether the indexed block {@code blockId} is about these tokens and this parent. For {@link KvAllocator#checkIntegrity}. */
+    boolean isAbout(int blockId, int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        return indexed[blockId] && matches(blockId, parentId, salt, tokenIds, first);
+    }
+
+    private static void check(boolean holds, int blockId, String complaint) {
+        if (!holds) {
+            throw new IllegalStateException("KV-018: block " + blockId + " of the prefix index " + complaint);
+        }
+    }
+}
