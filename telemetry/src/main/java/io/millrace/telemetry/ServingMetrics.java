@@ -52,6 +52,7 @@ public final class ServingMetrics {
     private final CounterDataPoint abortedDecode;
     private final Counter rejected;
     private final MetricRegistry registry;
+    private volatile boolean prefixCaching = true;
 
     /** @param maxModelLen the longest context: the last bound of the token histograms */
     public ServingMetrics(MetricRegistry registry, int maxModelLen) {
@@ -111,6 +112,7 @@ public final class ServingMetrics {
 
     /** The KV cache as it was set up, as labels of {@code vllm:cache_config_info}. Call once. */
     public void setCacheConfig(int blockSize, int numBlocks, String cacheDtype, boolean prefixCaching) {
+        this.prefixCaching = prefixCaching;
         registry.modelGauge("vllm:cache_config_info", "Configuration of the KV cache.", "block_size", "num_gpu_blocks", "cache_dtype",
                 "enable_prefix_caching").labelValues(String.valueOf(blockSize), String.valueOf(numBlocks), cacheDtype,
                         prefixCaching ? "True" : "False").set(1);
@@ -145,8 +147,10 @@ public final class ServingMetrics {
     /** A prompt is complete: computed, but for what the prefix cache had. */
     public void recordPrefilled(int numPromptTokens, int numCachedTokens) {
         promptTokens.inc(numPromptTokens);
-        prefixQueries.inc(numPromptTokens);
-        prefixHits.inc(numCachedTokens);
+        if (prefixCaching) {
+            prefixQueries.inc(numPromptTokens);
+            prefixHits.inc(numCachedTokens);
+        }
     }
 
     /** The gauges alone, for a change without a step: the last request has left. */

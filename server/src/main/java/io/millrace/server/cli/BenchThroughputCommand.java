@@ -89,9 +89,9 @@ final class BenchThroughputCommand implements Callable<Integer> {
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
                     config.maxNumQueuedRequests());
             Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.seed().orElse(0));
-            run(generation, workload.requests().subList(0, Math.min(4, numPrompts)));
+            run(generation, workload.requests().subList(0, Math.min(4, numPrompts)), "warm-up");
             long start = System.nanoTime();
-            long[] tokens = run(generation, workload.requests());
+            long[] tokens = run(generation, workload.requests(), null);
             double seconds = (System.nanoTime() - start) / 1e9;
             print(generation, config, seconds, tokens);
         }
@@ -146,8 +146,11 @@ final class BenchThroughputCommand implements Callable<Integer> {
         JsonFile.write(json, "throughput", runs.settings(), Map.of("batches", batches));
     }
 
-    /** Prompt and output tokens. */
-    private long[] run(Generation generation, List<Workload.Request> workload) {
+    /**
+     * @param salt keeps the prefix cache of the warm-up apart
+     * @return prompt and output tokens
+     */
+    private long[] run(Generation generation, List<Workload.Request> workload, String salt) {
         List<TokenStream> streams = new ArrayList<>();
         List<GenerationRequest> requests = new ArrayList<>();
         long promptTokens = 0;
@@ -155,7 +158,8 @@ final class BenchThroughputCommand implements Callable<Integer> {
             TokenStream stream = new TokenStream(request.outputLen(), Thread.currentThread());
             streams.add(stream);
             requests.add(new GenerationRequest(request.promptTokenIds(),
-                    SamplingParams.builder().temperature(0f).maxTokens(request.outputLen()).ignoreEos(true).build(), stream));
+                    SamplingParams.builder().temperature(0f).maxTokens(request.outputLen()).ignoreEos(true).build(), stream,
+                    salt));
             promptTokens += request.promptTokenIds().length;
         }
         generation.service().submitAll(requests);

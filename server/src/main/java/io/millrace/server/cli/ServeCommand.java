@@ -71,7 +71,7 @@ final class ServeCommand implements Callable<Integer> {
         AtomicReference<HttpMetrics> httpMetrics = new AtomicReference<>();
         Generation generation = Generation.open(config, model -> {
             MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
-            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype()));
+            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype(), config.prefixCaching()));
             httpMetrics.set(new HttpMetrics(registry));
             return metrics.get();
         });

@@ -18,7 +18,7 @@ import java.util.OptionalLong;
  */
 public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
         int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
-        int numBlocks, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
+        int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
         Duration shutdownTimeout, Duration stepTimeout, boolean logStats) {
 
     /** Alternatives per token that a request can ask for: OpenAI's limit. */
@@ -31,7 +31,8 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
                 values.get(Settings.GENERATION_CONFIG).equals("auto"), values.get(Settings.SEED), values.get(Settings.MAX_NUM_SEQS),
                 values.get(Settings.MAX_NUM_BATCHED_TOKENS), values.get(Settings.MAX_PREFILL_CHUNK), values.get(Settings.MAX_NUM_QUEUED_REQS),
                 values.get(Settings.MEMORY_UTILIZATION), values.get(Settings.KV_CACHE_MEMORY_BYTES), values.get(Settings.KV_CACHE_DTYPE),
-                values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
+                values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.ENABLE_PREFIX_CACHING),
+                values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
                 values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
                 values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS));
     }
@@ -107,6 +108,6 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     public SchedulerConfig schedulerConfig(EngineLimits limits) {
         int budget = limits.maxNumBatchedTokens();
         int chunk = maxPrefillChunk == 0 ? DEFAULT_PREFILL_CHUNK : maxPrefillChunk;
-        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests);
+        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests, prefixCaching);
     }
 }

@@ -49,6 +49,9 @@ public final class Settings {
     public static final Setting<Integer> NUM_BLOCKS = count("num-gpu-blocks-override", List.of("num-blocks-override"), Group.MEMORY, "auto", 1,
             "exactly so many KV blocks, for tests");
 
+    public static final Setting<Boolean> ENABLE_PREFIX_CACHING = new Setting<>("enable-prefix-caching", List.of(), Group.MEMORY, Kind.SWITCH, "",
+            "true", false, Values.bool(), "keep what was computed for later requests that begin alike; --no-enable-prefix-caching turns it off");
+
     public static final Setting<String> BACKEND = new Setting<>("backend", List.of(), Group.MACHINE, Kind.VALUE, "cpu|reference", "cpu", false,
             Values.choice("cpu", "reference"), "cpu: native kernels; reference: scalar Java, slow, to compare with");
     public static final Setting<String> DTYPE = new Setting<>("dtype", List.of(), Group.MACHINE, Kind.VALUE, "TYPE", "auto", false,
@@ -73,12 +76,12 @@ public final class Settings {
     /** In the order of the help. */
     public static final List<Setting<?>> ALL = List.of(MODEL, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
+            ENABLE_PREFIX_CACHING,
             BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("quantization", List.of("q"), "none", "quantised weights are not supported yet; use a float32, float16 or bfloat16 checkpoint"),
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
             later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),
             later("data-parallel-size", List.of("dp"), "1", "start several servers on different ports instead"),
-            laterSwitch("enable-prefix-caching", "false", "prompts are computed anew for each request"),
             laterSwitch("enable-chunked-prefill", "true", "prompts longer than a step are always computed in chunks; --max-prefill-chunk sets their size"),
             laterSwitch("enable-lora", "false", "adapters are not supported yet; merge them into the weights"),
             laterSwitch("trust-remote-code", "false", "model code in Python is never run"),

@@ -12,9 +12,10 @@ import java.util.List;
  * @param echo              the prompt's text precedes the answer
  * @param includeUsage      a stream ends with a chunk that counts tokens
  * @param continuousUsage   every chunk of the stream does
+ * @param cacheSalt         only requests of the same salt share cached prefixes; null = those without one
  */
 public record GenerateRequest(boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens, int numLogprobs,
-        int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage) {
+        int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage, String cacheSalt) {
     int numChoices() {
         return prompts.size() * sampling.n();
     }

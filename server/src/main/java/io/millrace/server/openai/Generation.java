@@ -41,7 +41,8 @@ public final class Generation {
                 choices.add(new Choice(choices.size(), prompt, queue, tokenizer.decoder(prompt.ids(), sampling.skipSpecialTokens()),
                         sampling, limits));
                 submissions.add(new GenerationRequest(prompt.ids(),
-                        sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs, freshSeeds), queue));
+                        sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs, freshSeeds), queue,
+                        request.cacheSalt()));
             }
         }
         List<RequestHandle> handles;
@@ -130,7 +131,10 @@ public final class Generation {
         return choices;
     }
 
-    /** Writes the usage object of all choices together; a prompt counts once however many choices continue it. */
+    /**
+     * Writes the usage object of all choices together. A prompt counts once however many choices continue it, and as cached counts what its
+     * first choice found: that one computes the prompt for the others.
+     */
     void writeUsage(JsonBuffer json) {
         int prompt = 0;
         int cached = 0;

@@ -15,6 +15,7 @@ import java.util.OptionalInt;
  */
 public final class RequestParser {
     private static final int DEFAULT_COMPLETION_TOKENS = 16;
+    private static final int MAX_SALT_LENGTH = 1024;
 
     private final EngineLimits limits;
     private final Tokenizer tokenizer;
@@ -104,7 +105,16 @@ public final class RequestParser {
             continuousUsage = includeUsage && options.flag("continuous_usage_stats", false);
         }
         return new GenerateRequest(chat, model, prompts, sampling, maxTokens, numLogprobs, numPromptLogprobs, echo, stream, includeUsage,
-                continuousUsage);
+                continuousUsage, cacheSalt(fields));
+    }
+
+    private static String cacheSalt(Fields fields) {
+        String salt = fields.string("cache_salt").orElse(null);
+        if (salt != null && (salt.isEmpty() || salt.length() > MAX_SALT_LENGTH)) {
+            throw ApiException.badRequest("cache_salt", "`cache_salt` has " + salt.length() + " characters; 1 to " + MAX_SALT_LENGTH
+                    + " are allowed.");
+        }
+        return salt;
     }
 
     private String servedModel(Fields fields) {

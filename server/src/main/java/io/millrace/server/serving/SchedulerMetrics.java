@@ -46,9 +46,9 @@ public final class SchedulerMetrics implements SchedulerListener {
     }
 
     /** Registers all metrics of a served model, and those of the process, in {@code registry}. */
-    public static SchedulerMetrics register(MetricRegistry registry, EngineLimits limits, String kvDtype) {
+    public static SchedulerMetrics register(MetricRegistry registry, EngineLimits limits, String kvDtype, boolean prefixCaching) {
         ServingMetrics metrics = new ServingMetrics(registry, limits.maxModelLen());
-        metrics.setCacheConfig(limits.blockSize(), limits.numBlocks(), kvDtype, false);
+        metrics.setCacheConfig(limits.blockSize(), limits.numBlocks(), kvDtype, prefixCaching);
         ProcessMetrics.register(registry);
         return new SchedulerMetrics(registry, metrics);
     }

@@ -72,8 +72,7 @@ class ConfigReaderTest {
     @Test
     void laterSettings() {
         assertThatThrownBy(() -> ConfigReader.read(flags("quantization", "awq"), Map.of(), null)).hasMessageContaining("CLI-003");
-        assertThatThrownBy(() -> ConfigReader.read(flags("enable-prefix-caching", "true"), Map.of(), null)).hasMessageContaining("CLI-003");
-        ConfigReader.read(flags("quantization", "none", "tensor-parallel-size", "1", "enable-prefix-caching", "false", "dtype", "auto"), Map.of(), null);
+        ConfigReader.read(flags("quantization", "none", "tensor-parallel-size", "1", "dtype", "auto"), Map.of(), null);
     }
 
     /** Property: values that contradict each other are refused although each is right alone. */

@@ -46,7 +46,7 @@ class SchedulerMetricsTest {
     void theTextAgreesWithWhatWasServed() throws Exception {
         FakeEngine engine = FakeEngine.builder().vocabSize(50).maxModelLen(64).blocks(64, 16).build();
         MetricRegistry registry = MetricRegistry.forModel("tiny");
-        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32");
+        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32", true);
         CountDownLatch latch = new CountDownLatch(5);
         EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(4, 64, 64, 16), metrics);
         SamplingParams params = SamplingParams.builder().temperature(0).maxTokens(6).ignoreEos(true).build();
@@ -79,7 +79,7 @@ class SchedulerMetricsTest {
             }
         }).build();
         MetricRegistry registry = MetricRegistry.forModel("tiny");
-        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32");
+        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32", true);
         PulseReader reader = metrics.pulses();
         CountDownLatch latch = new CountDownLatch(1);
         try (EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(4, 64, 64, 16), metrics)) {
@@ -117,7 +117,7 @@ class SchedulerMetricsTest {
         FakeEngine engine = FakeEngine.builder().vocabSize(50).maxModelLen(64).maxNumSeqs(1).blocks(64, 16)
                 .hook(plan -> steps.acquireUninterruptibly()).build();
         MetricRegistry registry = MetricRegistry.forModel("tiny");
-        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32");
+        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32", true);
         String labels = "{engine=\"0\",model_name=\"tiny\"} ";
         CountDownLatch latch = new CountDownLatch(2);
         try (EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(1, 64, 64, 16), metrics)) {
