@@ -28,6 +28,7 @@ final class HttpConnection implements AutoCloseable {
     private final OutputStream out;
     private final String authority;
     private boolean reusable = true;
+    private boolean answering;
 
     /** A response's head; the body must be read to its end before the next request. */
     record Response(int status, Map<String, String> headers, InputStream body) {}
@@ -52,6 +53,7 @@ final class HttpConnection implements AutoCloseable {
 
     /** @param body null for GET */
     Response send(String path, Map<String, String> headers, byte[] body) throws IOException {
+        answering = false;
         StringBuilder head = new StringBuilder(256);
         head.append(body == null ? "GET " : "POST ").append(path).append(" HTTP/1.1\r\nHost: ").append(authority).append("\r\n");
         headers.forEach((name, value) -> head.append(name).append(": ").append(value).append("\r\n"));
@@ -64,6 +66,11 @@ final class HttpConnection implements AutoCloseable {
         }
         out.flush();
         return readHead();
+    }
+
+    /** Whether anything came back for the last request. */
+    boolean isAnswering() {
+        return answering;
     }
 
     /** Whether another request may follow on this connection. */
@@ -106,6 +113,7 @@ final class HttpConnection implements AutoCloseable {
             if (c < 0) {
                 throw new EOFException("the server closed the connection");
             }
+            answering = true;
             if (c != '\r') {
                 line.append((char) c);
             }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -65,10 +66,10 @@ public final class OpenAiClient implements AutoCloseable {
     }
 
     private JsonNode exchange(String path, byte[] body) throws IOException {
-        HttpConnection connection = take();
+        Sent sent = send(path, body);
+        HttpConnection.Response response = sent.response();
         boolean whole = false;
         try {
-            HttpConnection.Response response = connection.send(base.getPath() + path, headers, body);
             byte[] answer = response.body().readAllBytes();
             whole = true;
             if (response.status() != 200) {
@@ -76,18 +77,18 @@ public final class OpenAiClient implements AutoCloseable {
             }
             return JSON.readTree(answer);
         } finally {
-            giveBack(connection, whole);
+            giveBack(sent.connection(), whole);
         }
     }
 
     /** Sends {@code request}, which must ask for a stream, and reads it to its end. */
     public Streamed stream(String path, byte[] request) {
         long start = System.nanoTime();
-        HttpConnection connection = null;
+        Sent sent = null;
         boolean whole = false;
         try {
-            connection = take();
-            HttpConnection.Response response = connection.send(base.getPath() + path, headers, request);
+            sent = send(path, request);
+            HttpConnection.Response response = sent.response();
             if (response.status() != 200) {
                 String body = excerpt(response.body().readAllBytes());
                 whole = true;
@@ -99,8 +100,8 @@ public final class OpenAiClient implements AutoCloseable {
         } catch (IOException | RuntimeException e) {
             return failed(e.getClass().getSimpleName() + ": " + e.getMessage(), start);
         } finally {
-            if (connection != null) {
-                giveBack(connection, whole);
+            if (sent != null) {
+                giveBack(sent.connection(), whole);
             }
         }
     }
@@ -165,12 +166,38 @@ public final class OpenAiClient implements AutoCloseable {
         return text.length() <= 300 ? text : text.substring(0, 300) + "...";
     }
 
-    private HttpConnection take() throws IOException {
-        HttpConnection connection;
+    /** A request on its way: the body of the response is still to be read. */
+    private record Sent(HttpConnection connection, HttpConnection.Response response) {}
+
+    /**
+     * Sends on a connection that was used before, if there is one. A server may close such a connection at any time; if it did before it
+     * answered anything, the request goes out once more on a new one (RFC 9112, section 9.3.1).
+     */
+    private Sent send(String path, byte[] body) throws IOException {
+        HttpConnection kept;
         synchronized (idle) {
-            connection = idle.pollLast();
+            kept = idle.pollLast();
         }
-        return connection != null ? connection : new HttpConnection(base, timeout);
+        if (kept != null) {
+            try {
+                return new Sent(kept, kept.send(base.getPath() + path, headers, body));
+            } catch (SocketTimeoutException e) {
+                kept.close();
+                throw e;
+            } catch (IOException e) {
+                kept.close();
+                if (kept.isAnswering()) {
+                    throw e;
+                }
+            }
+        }
+        HttpConnection fresh = new HttpConnection(base, timeout);
+        try {
+            return new Sent(fresh, fresh.send(base.getPath() + path, headers, body));
+        } catch (IOException | RuntimeException e) {
+            fresh.close();
+            throw e;
+        }
     }
 
     private void giveBack(HttpConnection connection, boolean whole) {

@@ -9,7 +9,7 @@ import picocli.CommandLine.Spec;
 
 /** {@code millrace bench}: the measuring commands. */
 @Command(name = "bench", sortOptions = false, header = "Measure speed: of the engine in this process, of a server over HTTP, or of the scheduler in virtual time.%n",
-        synopsisHeading = "Usage: ", customSynopsis = "./millrace bench latency|throughput|serve|schedule [flags]", commandListHeading = "%nCommands:%n")
+        synopsisHeading = "Usage: ", customSynopsis = "./millrace bench latency|throughput|perplexity|serve|schedule [flags]", commandListHeading = "%nCommands:%n")
 final class BenchCommand implements Runnable {
     @Spec
     private CommandSpec spec;
@@ -21,6 +21,7 @@ final class BenchCommand implements Runnable {
         CommandLine line = new CommandLine(new BenchCommand());
         line.addSubcommand("latency", BenchLatencyCommand.create());
         line.addSubcommand("throughput", BenchThroughputCommand.create());
+        line.addSubcommand("perplexity", BenchPerplexityCommand.create());
         line.addSubcommand("serve", new CommandLine(new BenchServeCommand()));
         line.addSubcommand("schedule", BenchScheduleCommand.create());
         return line;

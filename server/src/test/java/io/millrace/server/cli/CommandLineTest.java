@@ -43,7 +43,7 @@ class CommandLineTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"run", "bench latency", "bench throughput", "bench serve", "bench schedule", "bench", "info"})
+    @ValueSource(strings = {"run", "bench latency", "bench throughput", "bench perplexity", "bench serve", "bench schedule", "bench", "info"})
     void everyCommandHasHelp(String command) {
         String[] args = (command + " --help").split(" ");
         assertThat(run(args)).isEqualTo(ExitCodes.OK);
