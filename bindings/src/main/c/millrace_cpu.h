@@ -44,7 +44,8 @@ typedef enum mr_status {
     MR_E_ISA = -4,         /* this machine cannot run the requested instruction set */
     MR_E_TOKEN_ID = -5,    /* a token id of the batch is outside the embedding table */
     MR_E_POSITION = -6,    /* a position of the batch is outside the rope table */
-    MR_E_BLOCK = -7        /* a block table entry of the batch is outside the KV cache */
+    MR_E_BLOCK = -7,       /* a block table entry of the batch is outside the KV cache */
+    MR_E_VALUE = -8        /* a weight to be rounded is not finite */
 } mr_status;
 
 /* Same order as io.millrace.kernels.DType. */
@@ -397,6 +398,13 @@ MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features,
  */
 MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format,
                               int64_t first, int64_t rows, const void *source, int32_t source_format);
+
+/*
+ * Rounds a row-major matrix [rows, cols] of F32, F16 or BF16 to Q8_0, Q4_0, Q5_0, Q4_K or Q6_K in the layout of GGUF files, in parallel on
+ * the team. cols is a multiple of the format's block; neither memory need be aligned. The result is the same for every instruction set and
+ * number of threads. MR_E_VALUE: a value is infinite or not a number; mr_last_error tells where.
+ */
+MR_API int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out);
 
 /*
  * Measures on all threads of the team what the machine can do at best. `items`: pieces of 1 MiB to read or copy, round and round in `data`

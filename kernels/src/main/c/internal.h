@@ -62,6 +62,15 @@ static inline int64_t mr_round_up(int64_t a, int64_t b) { return mr_ceil_div(a, 
 
 static inline int64_t mr_dtype_bytes(int32_t dtype) { return dtype == MR_F32 || dtype == MR_I32 ? 4 : 2; }
 
+typedef struct mr_quantize_args {
+    const void *source;
+    void *out;
+    int64_t rows;
+    int64_t cols;
+    int32_t source_dtype;
+    int32_t format;
+} mr_quantize_args;
+
 typedef struct mr_pack_args {
     void *out;
     const void *source;
@@ -169,6 +178,7 @@ struct mr_kernels {
     void (*soft_cap)(mr_thread *, const mr_soft_cap_args *);
     void (*gather)(mr_thread *, const mr_gather_args *);
     void (*sample)(mr_thread *, const mr_sample_args *);
+    void (*quantize)(mr_thread *, const mr_quantize_args *);
     /* Working memory an op can need within the capacities of the batch, in bytes. */
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);

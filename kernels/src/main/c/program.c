@@ -82,3 +82,18 @@ int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t i
     team->pack = NULL;
     return status;
 }
+
+int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out) {
+    bool made = format == MR_FORMAT_Q8_0 || format == MR_FORMAT_Q4_0 || format == MR_FORMAT_Q5_0 || format == MR_FORMAT_Q4_K
+                || format == MR_FORMAT_Q6_K;
+    if (!made || rows <= 0 || cols <= 0 || cols % mr_record_k(format) != 0 || source_dtype < MR_F32 || source_dtype > MR_BF16) {
+        snprintf(team->error, sizeof team->error, "cannot quantise [%lld, %lld] of type %d to format %d", (long long)rows, (long long)cols,
+                 (int)source_dtype, (int)format);
+        return MR_E_ARGUMENT;
+    }
+    mr_quantize_args args = {source, out, rows, cols, source_dtype, format};
+    team->quantize = &args;
+    int32_t status = mr_team_run(team);
+    team->quantize = NULL;
+    return status;
+}

@@ -86,6 +86,9 @@ static void run_job(mr_thread *thread) {
     if (team->pack != NULL) {
         mr_pack(thread, team->pack);
         mr_barrier(thread);
+    } else if (team->quantize != NULL) {
+        team->kernels->quantize(thread, team->quantize);
+        mr_barrier(thread);
     } else if (team->probe != NULL) {
         mr_measure(thread, team->probe);
         mr_barrier(thread);

@@ -30,10 +30,11 @@ struct mr_team {
     pthread_cond_t wake;
     char error[256];
 
-    /* The present job: a program, a weight to pack or a probe. Written by the caller before the epoch is raised. */
+    /* The present job: a program, a weight to pack or to quantise, or a probe. Written by the caller before the epoch is raised. */
     MR_ALIGNED const mr_op *ops;
     const mr_batch *batch;
     const mr_pack_args *pack;
+    const mr_quantize_args *quantize;
     mr_probe_args *probe;
     int32_t num_ops;
     uint32_t first_phase;

@@ -135,6 +135,20 @@ public final class CpuKernels {
         check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source, sourceFormat));
     }
 
+    /**
+     * Rounds a row-major matrix to a block format, see {@code mr_quantize}.
+     *
+     * @return false if a value is not finite
+     */
+    public static boolean quantize(MemorySegment team, int format, int sourceType, MemorySegment source, long rows, long cols, MemorySegment out) {
+        int status = MillraceCpu.mr_quantize(team, format, sourceType, source, rows, cols, out);
+        if (status == MillraceCpu.MR_E_VALUE()) {
+            return false;
+        }
+        check(team, status);
+        return true;
+    }
+
     public static void prepare(MemorySegment team, MemorySegment ops, int numOps, MemorySegment batch) {
         check(team, MillraceCpu.mr_program_prepare(team, ops, numOps, batch));
     }
@@ -191,6 +205,7 @@ public final class CpuKernels {
             case -5 -> "token id out of range";
             case -6 -> "position out of range";
             case -7 -> "KV block out of range";
+            case -8 -> "a weight is not finite";
             default -> "status " + status;
         };
     }

@@ -1,5 +1,6 @@
 package io.millrace.kernels;
 
+import java.lang.foreign.Arena;
 import java.util.Map;
 import java.util.function.Consumer;
 
@@ -32,6 +33,15 @@ public interface Backend extends AutoCloseable {
 
     /** Takes over a weight made of row-stacked parts of equal width (q|k|v, gate|up); formats may differ. The parts are copied or repacked. */
     Weight weight(String name, WeightPart... parts);
+
+    /**
+     * The same matrix in {@code format}, on all threads, in memory of {@code arena} (a shared one): bit for bit what {@link Quantizer} makes.
+     *
+     * @throws IllegalArgumentException {@code OP-007} as {@link Quantizer#quantize}
+     */
+    default WeightPart quantize(WeightPart source, QuantFormat format, Arena arena) {
+        return Quantizer.quantize(source, format, arena);
+    }
 
     KvCache kvCache(KvCacheShape shape);
 

@@ -91,7 +91,7 @@ class QuantFormatTest {
      * steps over each 32.
      */
     @ParameterizedTest
-    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K"})
+    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K", "Q6_K"})
     void roundingStaysWithinTheStepOfTheFormat(QuantFormat format) {
         SplittableRandom random = new SplittableRandom(31);
         try (Arena arena = Arena.ofShared()) {
@@ -128,6 +128,8 @@ class QuantFormatTest {
                 }
                 if (format == QuantFormat.Q4_K) {
                     assertThat(Math.sqrt(squares)).isLessThanOrEqualTo(2 * Math.sqrt(ideal));
+                } else if (format == QuantFormat.Q6_K) {
+                    assertThat(Math.sqrt(squares)).isLessThanOrEqualTo(0.5 * Math.sqrt(ideal)); // a quarter of Q4_K's steps, nearly
                 }
             }
         }
@@ -138,7 +140,8 @@ class QuantFormatTest {
         assertThat(Quantizer.formatFor(QuantFormat.Q4_K, 576)).isEqualTo(QuantFormat.Q5_0);
         assertThat(Quantizer.formatFor(QuantFormat.Q4_K, 512)).isEqualTo(QuantFormat.Q4_K);
         assertThatThrownBy(() -> Quantizer.formatFor(QuantFormat.Q8_0, 48)).hasMessageContainingAll("OP-007", "48", "32");
-        assertThatThrownBy(() -> Quantizer.formatFor(QuantFormat.Q6_K, 256)).hasMessageContainingAll("OP-007", "Q6_K");
+        assertThat(Quantizer.formatFor(QuantFormat.Q6_K, 576)).isEqualTo(QuantFormat.Q8_0);
+        assertThatThrownBy(() -> Quantizer.formatFor(QuantFormat.Q5_K, 256)).hasMessageContainingAll("OP-007", "Q5_K");
         try (Arena arena = Arena.ofShared()) {
             float[] values = new float[64];
             values[40] = Float.NaN;

@@ -10,8 +10,10 @@ import static io.millrace.kernels.TestValues.spiky;
 import static io.millrace.kernels.TestValues.tokens;
 import static io.millrace.kernels.TestValues.write;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
@@ -213,9 +215,41 @@ public interface QuantizedProperties extends BackendUnderTest {
         }
     }
 
+    /** Property: a backend rounds weights to the very bits that the scalar definition says, ties, spikes, zeros and tiny values included. */
+    @ParameterizedTest
+    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K", "Q6_K"})
+    default void quantisingHasOneDefinition(QuantFormat format) {
+        SplittableRandom random = new SplittableRandom(27);
+        int rows = 300;
+        int cols = 512;
+        for (DType dtype : new DType[] {DType.F32, DType.F16, DType.BF16}) {
+            float[] values = TestValues.normal(random, rows * cols, 0.02);
+            System.arraycopy(TestValues.spiky(random, cols * 20), 0, values, 0, cols * 20);
+            for (int i = 20 * cols; i < 60 * cols; i++) {
+                int kind = i / cols % 5;
+                values[i] = kind == 0 ? 0 : kind == 1 ? (i % 9 - 4) * 0.25f : kind == 2 ? -1.5f : kind == 3 ? values[i] * 1e-6f : values[i] * 1e-35f;
+            }
+            try (Arena arena = Arena.ofShared(); Backend one = create(new BatchLimits(1, 1, 1, 1, 0), 1);
+                    Backend three = create(new BatchLimits(1, 1, 1, 1, 0), 3)) {
+                MemorySegment data = arena.allocate((long) rows * cols * dtype.bytes() + 1).asSlice(1); // files align nothing
+                for (int i = 0; i < values.length; i++) {
+                    dtype.store(data, i, values[i]);
+                }
+                WeightPart plain = new WeightPart("w", dtype, rows, cols, data);
+                WeightPart expected = Quantizer.quantize(plain, format, arena);
+                for (Backend backend : new Backend[] {one, three}) {
+                    long mismatch = backend.quantize(plain, format, arena).data().mismatch(expected.data());
+                    assertThat(mismatch).as("%s from %s: first byte that differs, of blocks of %s", format, dtype, format.blockBytes()).isEqualTo(-1);
+                }
+                dtype.store(data, 7L * cols + 9, Float.NaN);
+                assertThatThrownBy(() -> one.quantize(plain, format, arena)).hasMessageContainingAll("OP-007", "NaN", "row 7", "column 9");
+            }
+        }
+    }
+
     /** Weights quantised at load run like those from a file. */
     @ParameterizedTest
-    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K"})
+    @EnumSource(value = QuantFormat.class, names = {"Q8_0", "Q4_0", "Q5_0", "Q4_K", "Q6_K"})
     default void weightsQuantisedAtLoadAreTakenOver(QuantFormat format) {
         SplittableRandom random = new SplittableRandom(26);
         try (Arena arena = Arena.ofShared()) {

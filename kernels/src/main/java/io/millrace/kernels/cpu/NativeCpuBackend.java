@@ -13,6 +13,8 @@ import io.millrace.kernels.KvCacheShape;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.Program;
+import io.millrace.kernels.QuantFormat;
+import io.millrace.kernels.Quantizer;
 import io.millrace.kernels.RowFiller;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
@@ -208,6 +210,18 @@ public final class NativeCpuBackend implements Backend {
     private int packedFormat(WeightFormat format) {
         boolean paired = bf16Products && (format == DType.BF16 || format == DType.F16 || format == DType.F32 && arithmetic == Arithmetic.BF16);
         return paired ? MillraceCpu.MR_FORMAT_BF16_PAIRS() : format.nativeCode();
+    }
+
+    @Override
+    public WeightPart quantize(WeightPart source, QuantFormat format, Arena memory) {
+        requireOpen();
+        DType dtype = Quantizer.check(source, format);
+        long bytes = format.byteSize(source.rows(), source.cols());
+        MemorySegment data = bytes >= LARGE ? CpuKernels.allocate(bytes, memory) : memory.allocate(bytes, ALIGNMENT);
+        if (!CpuKernels.quantize(team, format.nativeCode(), dtype.nativeCode(), nativeCopy(source.data()), source.rows(), source.cols(), data)) {
+            Quantizer.requireFinite(source);
+        }
+        return new WeightPart(source.name(), format, source.rows(), source.cols(), data);
     }
 
     /** Heap segments have no address; they occur in tests only. */

@@ -113,6 +113,15 @@ public class MillraceCpu extends MillraceCpu$shared {
     public static int MR_E_BLOCK() {
         return MR_E_BLOCK;
     }
+    private static final int MR_E_VALUE = (int)-8L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_status.MR_E_VALUE = -8
+     * }
+     */
+    public static int MR_E_VALUE() {
+        return MR_E_VALUE;
+    }
     private static final int MR_F32 = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1599,6 +1608,72 @@ public class MillraceCpu extends MillraceCpu$shared {
                 traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source, source_format);
             }
             return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source, source_format);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT,
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out)
+     * }
+     */
+    public static FunctionDescriptor mr_quantize$descriptor() {
+        return mr_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out)
+     * }
+     */
+    public static MethodHandle mr_quantize$handle() {
+        return mr_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out)
+     * }
+     */
+    public static MemorySegment mr_quantize$address() {
+        return mr_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out)
+     * }
+     */
+    public static int mr_quantize(MemorySegment team, int format, int source_dtype, MemorySegment source, long rows, long cols, MemorySegment out) {
+        var mh$ = mr_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_quantize", team, format, source_dtype, source, rows, cols, out);
+            }
+            return (int)mh$.invokeExact(team, format, source_dtype, source, rows, cols, out);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
