@@ -4,12 +4,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.URISyntaxException;
 import java.net.URL;
-import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.FileAttribute;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
@@ -23,9 +20,8 @@ import java.util.Map;
  * without it still starts.
  *
  * <p>A library that lies in a folder is used where it is. One inside a jar is copied once to
- * {@code <cache>/native/<name>-<content hash>.<suffix>}, where {@code <cache>} is {@code $MILLRACE_CACHE_DIR}, else
- * {@code $XDG_CACHE_HOME/millrace}, else {@code ~/.cache/millrace}: a folder that only its owner may enter. A copy whose content does
- * not match is replaced, never loaded. The system property {@code millrace.<name>.path} names a file to use instead.
+ * {@code <cache>/native/<name>-<content hash>.<suffix>} under {@link CacheFolder}. A copy whose content does not match is replaced, never
+ * loaded. The system property {@code millrace.<name>.path} names a file to use instead.
  *
  * @param name    {@code millrace_cpu} for {@code libmillrace_cpu.so}
  * @param path    the file that was loaded or tried, null if none was found
@@ -52,7 +48,7 @@ public record NativeLibrary(String name, Path path, String failure) {
             } else if (url.getProtocol().equals("file")) {
                 file = Path.of(url.toURI());
             } else {
-                file = extract(url, name, cacheFolder(environment));
+                file = extract(url, name, CacheFolder.root(environment).resolve("native"));
             }
             System.load(file.toAbsolutePath().toString());
             return new NativeLibrary(name, file, null);
@@ -88,16 +84,6 @@ public record NativeLibrary(String name, Path path, String failure) {
         return system + "-" + (arch.equals("amd64") ? "x86_64" : arch);
     }
 
-    private static Path cacheFolder(Map<String, String> environment) {
-        String own = environment.get("MILLRACE_CACHE_DIR");
-        if (own != null && !own.isBlank()) {
-            return Path.of(own, "native");
-        }
-        String shared = environment.get("XDG_CACHE_HOME");
-        Path base = shared != null && !shared.isBlank() ? Path.of(shared) : Path.of(System.getProperty("user.home"), ".cache");
-        return base.resolve("millrace").resolve("native");
-    }
-
     private static Path extract(URL url, String name, Path folder) throws IOException {
         byte[] content;
         try (InputStream in = url.openStream()) {
@@ -106,7 +92,7 @@ public record NativeLibrary(String name, Path path, String failure) {
         String mapped = System.mapLibraryName(name);
         int dot = mapped.lastIndexOf('.');
         Path target = folder.resolve(mapped.substring(0, dot) + "-" + hash(content).substring(0, 16) + mapped.substring(dot));
-        createPrivateFolder(folder);
+        CacheFolder.requirePrivate(folder);
         if (Files.isRegularFile(target) && Arrays.equals(Files.readAllBytes(target), content)) {
             return target;
         }
@@ -119,22 +105,6 @@ public record NativeLibrary(String name, Path path, String failure) {
             Files.deleteIfExists(partial);
         }
         return target;
-    }
-
-    private static void createPrivateFolder(Path folder) throws IOException {
-        boolean posix = FileSystems.getDefault().supportedFileAttributeViews().contains("posix");
-        FileAttribute<?>[] attributes = posix
-                ? new FileAttribute<?>[] {PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"))}
-                : new FileAttribute<?>[0];
-        Files.createDirectories(folder, attributes);
-        if (!posix) {
-            return;
-        }
-        // Whoever else can write here could put code into this process.
-        String permissions = PosixFilePermissions.toString(Files.getPosixFilePermissions(folder));
-        if (permissions.charAt(4) == 'w' || permissions.charAt(7) == 'w') {
-            throw new IOException("others can write to " + folder + " (" + permissions + ")");
-        }
     }
 
     private static String hash(byte[] content) {

@@ -13,35 +13,39 @@ package io.millrace.engine;
  * @param memoryUtilization  share of the memory available to this process at start (cgroup aware) that weights, workspace and KV cache together may take
  * @param numKvBlocks        0 = from memory; otherwise exactly so many
  * @param threads            0 = one per available core
+ * @param quantization       {@code none}, or what plain weights are rounded to: {@code q8_0}, {@code q4_0}, {@code q4_k}; see
+ *                           {@link io.millrace.engine.weights.QuantizedWeights}
+ * @param quantizationCache  where the rounded weights are kept: {@code none}, {@code model} (beside the model), {@code user}
  */
 public record EngineConfig(String backend, String dtype, int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int blockSize, int maxLogprobs,
-        String kvCacheDtype, long kvCacheMemoryBytes, double memoryUtilization, int numKvBlocks, int threads) {
+        String kvCacheDtype, long kvCacheMemoryBytes, double memoryUtilization, int numKvBlocks, int threads, String quantization,
+        String quantizationCache) {
     public static EngineConfig defaults() {
-        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0);
+        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0, "none", "none");
     }
 
     public EngineConfig withBackend(String value) {
         return new EngineConfig(value, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
     }
 
     public EngineConfig withDtype(String value) {
         return new EngineConfig(backend, value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
     }
 
     public EngineConfig withLimits(int modelLen, int numSeqs, int batchedTokens) {
         return new EngineConfig(backend, dtype, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
-                memoryUtilization, numKvBlocks, threads);
+                memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
     }
 
     public EngineConfig withKvCache(String kvDtype, int blocks) {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvDtype, kvCacheMemoryBytes,
-                memoryUtilization, blocks, threads);
+                memoryUtilization, blocks, threads, quantization, quantizationCache);
     }
 
     public EngineConfig withThreads(int value) {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value, quantization, quantizationCache);
     }
 }

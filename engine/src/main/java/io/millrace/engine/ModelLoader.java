@@ -9,6 +9,8 @@ import io.millrace.engine.model.WeightBinder;
 import io.millrace.engine.text.BrokenChatTemplate;
 import io.millrace.engine.text.ChatTemplate;
 import io.millrace.engine.text.Tokenizer;
+import io.millrace.engine.weights.QuantizationCache;
+import io.millrace.engine.weights.QuantizedWeights;
 import io.millrace.engine.weights.WeightSource;
 import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
@@ -16,6 +18,8 @@ import io.millrace.kernels.Backends;
 import io.millrace.kernels.BatchLimits;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.KvCache;
+import io.millrace.kernels.QuantFormat;
+import io.millrace.kernels.Quantizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -157,14 +161,15 @@ public final class ModelLoader {
         int threads = settings.threads() > 0 ? settings.threads()
                 : Math.min(MAX_THREADS, Runtime.getRuntime().availableProcessors());
         String name = source.name();
-        try (WeightSource checkpoint = source.weights(config)) {
+        try (WeightSource stored = source.weights(config)) {
+            QuantFormat rounded = quantization(settings);
             double tables = 4.0 * config.ropeElementsPerPosition() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
-            MemoryPlan.checkBeforeLoading(machine, settings, checkpoint.byteSize(), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
+            MemoryPlan.checkBeforeLoading(machine, settings, weightBytes(stored, rounded), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
                     family.activationBytes(config, batchedTokens, logitRows));
             Backend backend = createBackend(settings, batch, threads);
-            try {
-                WeightBinder weights = new WeightBinder(checkpoint, backend);
+            try (Weights checkpoint = Weights.of(stored, rounded, settings, backend)) {
+                WeightBinder weights = new WeightBinder(checkpoint.source(), backend);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
                 DType kvType = kvType(settings, model);
                 MemoryPlan memory = MemoryPlan.of(machine, settings, backend.memoryBytes(), model.kvCacheShape(1, settings.blockSize(), kvType),
@@ -181,6 +186,50 @@ public final class ModelLoader {
             } catch (RuntimeException | Error e) {
                 backend.close();
                 throw e;
+            }
+        }
+    }
+
+    /** What {@code --quantization} asks for, null for nothing. */
+    private static QuantFormat quantization(EngineConfig settings) {
+        if (!List.of("none", "model", "user").contains(settings.quantizationCache())) {
+            throw new EngineException("CFG-001", "--quantization-cache is '" + settings.quantizationCache() + "'; supported: none, model, user");
+        }
+        return switch (settings.quantization()) {
+            case "none" -> null;
+            case "q8_0" -> QuantFormat.Q8_0;
+            case "q4_0" -> QuantFormat.Q4_0;
+            case "q4_k" -> QuantFormat.Q4_K;
+            default -> throw new EngineException("CFG-001", "--quantization is '" + settings.quantization() + "'; supported: none, q8_0, q4_0, q4_k");
+        };
+    }
+
+    /** Bytes of weights at the height of loading: rounded ones wait beside those that are packed already. */
+    private static long weightBytes(WeightSource stored, QuantFormat rounded) {
+        if (rounded == null) {
+            return stored.byteSize();
+        }
+        try (QuantizedWeights weights = QuantizedWeights.of(stored, rounded, Quantizer::quantize)) {
+            return weights.byteSize() + weights.scratchBytes();
+        }
+    }
+
+    /** The weights as the model binds them, and what to say about a cache of theirs. Closes only what it made itself. */
+    private record Weights(WeightSource source, QuantizedWeights own, List<String> remarks) implements AutoCloseable {
+        static Weights of(WeightSource stored, QuantFormat rounded, EngineConfig settings, Backend backend) {
+            if (rounded == null) {
+                return new Weights(stored, null, List.of());
+            }
+            QuantizedWeights weights = QuantizedWeights.of(stored, rounded, backend::quantize);
+            List<String> remarks = settings.quantizationCache().equals("none") ? List.of()
+                    : QuantizationCache.use(weights, settings.quantizationCache().equals("model") ? QuantizationCache.Place.MODEL : QuantizationCache.Place.USER);
+            return new Weights(weights, weights, remarks);
+        }
+
+        @Override
+        public void close() {
+            if (own != null) {
+                own.close();
             }
         }
     }
@@ -253,16 +302,17 @@ public final class ModelLoader {
         };
     }
 
-    private static List<String> report(String name, EngineConfig settings, ModelConfig config, WeightSource checkpoint, WeightBinder weights,
+    private static List<String> report(String name, EngineConfig settings, ModelConfig config, Weights checkpoint, WeightBinder weights,
             DecoderModel model, Backend backend, EngineLimits limits, MemoryPlan memory) {
         List<String> lines = new ArrayList<>();
         lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
                 config.architecture(), weights.numParameters(), model.weightType(), config.numLayers(), config.vocabSize(),
                 limits.maxModelLen()));
         Set<String> unused = weights.unbound();
-        lines.add("weights  " + checkpoint.description() + ", " + checkpoint.names().size() + " tensors"
+        lines.add("weights  " + checkpoint.source().description() + ", " + checkpoint.source().names().size() + " tensors"
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
+        lines.addAll(checkpoint.remarks());
         lines.add("backend  " + backend.description());
         lines.add("dtype    " + settings.dtype() + ": " + backend.arithmetic());
         lines.add(String.format(Locale.ROOT, "limits   %,d sequences and %,d tokens a step", limits.maxNumSeqs(),

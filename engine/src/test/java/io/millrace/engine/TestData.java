@@ -11,12 +11,12 @@ import java.util.List;
 import org.junit.jupiter.api.Assumptions;
 
 /** Models and expectations outside the repository: tests that need them skip, saying so, where they are absent. */
-final class TestData {
+public final class TestData {
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private TestData() {}
 
-    static Path require(String relative) {
+    public static Path require(String relative) {
         Path path = Path.of(System.getProperty("millrace.data", "data")).resolve(relative);
         Assumptions.assumeTrue(Files.exists(path), () -> "no test data at " + path + "; set -Dmillrace.data");
         return path;

@@ -3,7 +3,7 @@ package io.millrace.engine;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.millrace.engine.weights.Checkpoint;
-import io.millrace.engine.weights.TensorInfo;
+import io.millrace.engine.weights.StoredTensor;
 import io.millrace.kernels.DType;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -75,9 +75,9 @@ class WeightTypesTest {
         ByteArrayOutputStream data = new ByteArrayOutputStream();
         try (Checkpoint checkpoint = Checkpoint.open(source)) {
             for (String name : checkpoint.names()) {
-                TensorInfo tensor = checkpoint.find(name).orElseThrow();
-                MemorySegment values = checkpoint.data(tensor);
-                int elements = (int) (tensor.byteSize() / 4);
+                StoredTensor tensor = checkpoint.tensor(name).orElseThrow();
+                MemorySegment values = tensor.data();
+                int elements = (int) tensor.numElements();
                 MemorySegment one = MemorySegment.ofArray(new byte[4]);
                 MemorySegment out = MemorySegment.ofArray(new byte[elements * stored.bytes()]);
                 for (int i = 0; i < elements; i++) {

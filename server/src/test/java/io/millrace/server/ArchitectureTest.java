@@ -1,5 +1,8 @@
 package io.millrace.server;
 
+import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.simpleName;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
@@ -20,7 +23,11 @@ class ArchitectureTest {
     @ArchTest
     static final ArchRule kernelsKnowBindings = below("kernels", "engine", "scheduler", "server", "telemetry");
     @ArchTest
-    static final ArchRule engineKnowsKernels = below("engine", "bindings", "scheduler", "server");
+    static final ArchRule engineKnowsKernels = below("engine", "scheduler", "server");
+    /** Of the bindings the engine knows where files may be kept, and nothing native. */
+    @ArchTest
+    static final ArchRule engineKnowsNoBindings = noClasses().that().resideInAPackage("io.millrace.engine..").should().dependOnClassesThat(
+            resideInAPackage("io.millrace.bindings..").and(not(simpleName("CacheFolder"))));
     @ArchTest
     static final ArchRule schedulerKnowsEngine = below("scheduler", "bindings", "kernels", "server");
     @ArchTest

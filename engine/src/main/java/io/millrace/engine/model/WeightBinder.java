@@ -12,8 +12,9 @@ import io.millrace.kernels.WeightPart;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Collections;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -25,7 +26,8 @@ import java.util.TreeSet;
 public final class WeightBinder {
     private final WeightSource source;
     private final Backend backend;
-    private final Set<String> bound = new HashSet<>();
+    /** Elements of each. */
+    private final Map<String, Long> bound = new HashMap<>();
 
     public WeightBinder(WeightSource source, Backend backend) {
         this.source = source;
@@ -46,7 +48,9 @@ public final class WeightBinder {
             StoredTensor tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
             sources[i] = new WeightPart(tensor.name(), format(tensor), parts[i].rows(), parts[i].cols(), tensor.data());
         }
-        return backend.weight(name, sources);
+        Weight weight = backend.weight(name, sources);
+        source.release();
+        return weight;
     }
 
     /** {@link #linear} of the parts' {@code .weight}s. */
@@ -81,14 +85,13 @@ public final class WeightBinder {
 
     /** Elements of all tensors bound so far, each counted once. */
     public long numParameters() {
-        return bound.stream().map(name -> source.tensor(name).orElseThrow())
-                .mapToLong(tensor -> tensor.numElements()).sum();
+        return bound.values().stream().mapToLong(Long::longValue).sum();
     }
 
     /** Tensors of the checkpoint that nothing asked for, ascending. */
     public Set<String> unbound() {
         Set<String> rest = new TreeSet<>(source.names());
-        rest.removeAll(bound);
+        rest.removeAll(bound.keySet());
         return Collections.unmodifiableSet(rest);
     }
 
@@ -98,7 +101,7 @@ public final class WeightBinder {
             throw new EngineException("MODEL-011", tensor.file() + ": tensor '" + name + "' should have the shape "
                     + Arrays.toString(shape) + " by config.json, has " + tensor.shape() + "; config and weights are of different models");
         }
-        bound.add(name);
+        bound.put(name, tensor.numElements());
         return tensor;
     }
 

@@ -1,6 +1,7 @@
 package io.millrace.engine.text;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import io.millrace.bindings.CacheFolder;
 import io.millrace.engine.EngineException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -10,16 +11,13 @@ import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.PosixFilePermission;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Locale;
 import java.util.Properties;
-import java.util.Set;
 
 /**
  * Unpacks the native tokenizers library from its jar, once per user and version, and loads it. It goes to
- * {@code native} under {@code $MILLRACE_CACHE_DIR}, {@code $XDG_CACHE_HOME/millrace} or {@code ~/.cache/millrace}; where that cannot be
- * written, or others than its owner could have put a file there, to a temporary folder of this process. Nothing is ever downloaded.
+ * {@code native} under {@link CacheFolder}; where that cannot be written, or others than its owner could have put a file there, to a
+ * temporary folder of this process. Nothing is ever downloaded.
  */
 final class TokenizersNativeLibrary {
     private static boolean loaded;
@@ -67,13 +65,7 @@ final class TokenizersNativeLibrary {
     }
 
     private static Path cacheFolder() {
-        String own = System.getenv("MILLRACE_CACHE_DIR");
-        if (own != null && !own.isBlank()) {
-            return Path.of(own, "native").toAbsolutePath();
-        }
-        String xdg = System.getenv("XDG_CACHE_HOME");
-        Path base = xdg != null && !xdg.isBlank() ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache");
-        return base.resolve("millrace").resolve("native").toAbsolutePath();
+        return CacheFolder.root().resolve("native");
     }
 
     private static Path unpack(URL url, String fileName) throws IOException {
@@ -93,7 +85,7 @@ final class TokenizersNativeLibrary {
     /** Written beside its place and moved there, so that two servers starting at once never load half a file. */
     private static Path unpackTo(Path folder, URLConnection source, String fileName, long size) throws IOException {
         Path target = folder.resolve(fileName);
-        requirePrivate(folder);
+        CacheFolder.requirePrivate(folder);
         try (InputStream in = source.getInputStream()) {
             if (Files.isRegularFile(target) && Files.size(target) == size) {
                 return target;
@@ -111,29 +103,6 @@ final class TokenizersNativeLibrary {
             }
         }
         return target;
-    }
-
-    /** Makes {@code folder} if need be. What lies in it becomes code of this process, so nobody else may be able to write there. */
-    static void requirePrivate(Path folder) throws IOException {
-        boolean posix = folder.getFileSystem().supportedFileAttributeViews().contains("posix");
-        if (!posix) {
-            Files.createDirectories(folder);
-            return;
-        }
-        Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-        Set<PosixFilePermission> permissions = Files.getPosixFilePermissions(folder);
-        if (permissions.contains(PosixFilePermission.GROUP_WRITE) || permissions.contains(PosixFilePermission.OTHERS_WRITE)) {
-            throw new IOException("others can write to " + folder + " (" + PosixFilePermissions.toString(permissions) + ")");
-        }
-        // A new file belongs to whoever this process is: names of users need not be known to a container.
-        Path probe = Files.createTempFile(folder, "owner", ".tmp");
-        try {
-            if (!Files.getOwner(probe).equals(Files.getOwner(folder))) {
-                throw new IOException(folder + " belongs to " + Files.getOwner(folder).getName());
-            }
-        } finally {
-            Files.deleteIfExists(probe);
-        }
     }
 
     private static String version() throws IOException {

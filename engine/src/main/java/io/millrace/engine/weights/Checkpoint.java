@@ -8,7 +8,6 @@ import com.fasterxml.jackson.core.StreamReadConstraints;
 import io.millrace.engine.EngineException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -79,23 +78,18 @@ public final class Checkpoint implements WeightSource {
 
     @Override
     public Optional<StoredTensor> tensor(String name) {
-        return find(name).map(info -> new StoredTensor(name, fileOf(name), info.type().name(), info.type().loadable().map(dtype -> dtype), info.shape(), data(info)));
-    }
-
-    /** The tensor of this name; empty if the checkpoint has none. */
-    public Optional<TensorInfo> find(String name) {
         SafetensorsFile file = fileOfTensor.get(name);
-        return file == null ? Optional.empty() : Optional.of(file.tensors().get(name));
+        if (file == null) {
+            return Optional.empty();
+        }
+        TensorInfo info = file.tensors().get(name);
+        return Optional.of(new StoredTensor(name, file.path(), info.type().name(), info.type().loadable().map(dtype -> dtype), info.shape(),
+                file.data(info)));
     }
 
-    /** The mapped bytes of a tensor of this checkpoint; borrowed until {@link #close}. */
-    public MemorySegment data(TensorInfo tensor) {
-        return fileOfTensor.get(tensor.name()).data(tensor);
-    }
-
-    /** The file that holds {@code name}. */
-    public Path fileOf(String name) {
-        return fileOfTensor.get(name).path();
+    @Override
+    public List<Path> files() {
+        return files.stream().map(SafetensorsFile::path).toList();
     }
 
     @Override

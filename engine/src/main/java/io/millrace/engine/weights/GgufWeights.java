@@ -6,6 +6,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -40,7 +41,7 @@ public final class GgufWeights implements WeightSource {
             "model.norm.weight", "output.weight", "lm_head.weight");
 
     private final GgufFile file;
-    private final Arena copies = Arena.ofShared();
+    private Arena copies = Arena.ofShared();
     private final boolean pairedRows;
     private final int numHeads;
     private final int numKvHeads;
@@ -75,6 +76,11 @@ public final class GgufWeights implements WeightSource {
     @Override
     public String description() {
         return "GGUF file";
+    }
+
+    @Override
+    public List<Path> files() {
+        return List.of(file.path());
     }
 
     @Override
@@ -116,6 +122,12 @@ public final class GgufWeights implements WeightSource {
             }
         }
         return copy;
+    }
+
+    @Override
+    public void release() {
+        copies.close();
+        copies = Arena.ofShared();
     }
 
     @Override

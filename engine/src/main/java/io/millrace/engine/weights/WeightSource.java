@@ -1,11 +1,12 @@
 package io.millrace.engine.weights;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
-/** Where a model's weights come from, under their Hugging Face names whatever the file calls them. Thread-safe until {@link #close}. */
-public sealed interface WeightSource extends AutoCloseable permits Checkpoint, GgufWeights {
+/** Where a model's weights come from, under their Hugging Face names whatever the file calls them. Used by one thread at a time. */
+public sealed interface WeightSource extends AutoCloseable permits Checkpoint, GgufWeights, QuantizedWeights {
     /** The model folder or file, for messages. */
     Path path();
 
@@ -14,8 +15,14 @@ public sealed interface WeightSource extends AutoCloseable permits Checkpoint, G
 
     Set<String> names();
 
-    /** Empty if there is no tensor of this name. */
+    /** The files that hold the tensors. */
+    List<Path> files();
+
+    /** Empty if there is no tensor of this name. What it holds may be made for the purpose: see {@link #release}. */
     Optional<StoredTensor> tensor(String name);
+
+    /** Nothing that {@link #tensor} gave so far is used any more: frees what was made for it. */
+    default void release() {}
 
     /** Bytes of all tensors. */
     long byteSize();

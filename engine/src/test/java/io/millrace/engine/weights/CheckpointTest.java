@@ -28,8 +28,8 @@ class CheckpointTest {
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             assertThat(checkpoint.names()).containsExactlyInAnyOrder("a", "b");
             assertThat(checkpoint.byteSize()).isEqualTo(40);
-            assertThat(checkpoint.data(checkpoint.find("b").orElseThrow()).byteSize()).isEqualTo(16);
-            assertThat(checkpoint.find("c")).isEmpty();
+            assertThat(checkpoint.tensor("b").orElseThrow().data().byteSize()).isEqualTo(16);
+            assertThat(checkpoint.tensor("c")).isEmpty();
         }
     }
 

@@ -19,7 +19,8 @@ import java.util.OptionalLong;
 public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
         int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
-        Duration shutdownTimeout, Duration stepTimeout, boolean logStats) {
+        Duration shutdownTimeout, Duration stepTimeout, boolean logStats,
+        String quantization, String quantizationCache) {
 
     /** Alternatives per token that a request can ask for: OpenAI's limit. */
     private static final int MAX_LOGPROBS = 20;
@@ -34,7 +35,8 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
                 values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.ENABLE_PREFIX_CACHING),
                 values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
                 values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
-                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS));
+                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS),
+                values.get(Settings.QUANTIZATION), values.get(Settings.QUANTIZATION_CACHE));
     }
 
     /** Settings that are right one by one but not together. */
@@ -47,6 +49,10 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
         if (maxNumBatchedTokens > 0 && maxPrefillChunk > maxNumBatchedTokens) {
             problems.add("CLI-005: --max-prefill-chunk " + maxPrefillChunk + " is above --max-num-batched-tokens " + maxNumBatchedTokens
                     + "; a chunk cannot be larger than a step");
+        }
+        if (!quantizationCache.equals("none") && quantization.equals("none")) {
+            problems.add("CLI-005: --quantization-cache " + quantizationCache + " keeps weights that --quantization rounded, but --quantization is"
+                    + " none; give both or neither");
         }
         if (numBlocks > 0 && kvCacheMemoryBytes > 0) {
             problems.add("CLI-005: --num-gpu-blocks-override and --kv-cache-memory-bytes both set the size of the KV cache; give one");
@@ -98,7 +104,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
 
     public EngineConfig engineConfig() {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, MAX_LOGPROBS, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numBlocks, threads);
+                kvCacheMemoryBytes, memoryUtilization, numBlocks, threads, quantization, quantizationCache);
     }
 
     public LoopOptions loopOptions() {

@@ -4,6 +4,7 @@ import io.millrace.server.config.Setting.Group;
 import io.millrace.server.config.Setting.Kind;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 
@@ -23,6 +24,13 @@ public final class Settings {
             "auto: sampling defaults come from the model's generation_config.json; vllm: temperature 1, top_p 1, nothing else");
     public static final Setting<OptionalLong> SEED = new Setting<>("seed", List.of(), Group.MODEL, Kind.VALUE, "INT", "random", false, Values.seed(),
             "base of the seeds of requests that bring none: the same requests in the same order get the same answers");
+
+    public static final Setting<String> QUANTIZATION = new Setting<>("quantization", List.of("q"), Group.MODEL, Kind.VALUE, "FORMAT", "none", false,
+            Values.one(Settings::quantization), "round float32, float16 or bfloat16 weights at load: none, q8_0, q4_0 or q4_k (a quantised"
+                    + " .gguf file needs no flag)");
+    public static final Setting<String> QUANTIZATION_CACHE = new Setting<>("quantization-cache", List.of(), Group.MODEL, Kind.VALUE, "PLACE", "none",
+            false, Values.choice("none", "model", "user"),
+            "keep the rounded weights for the next start: none, model (a hidden file beside the model) or user (~/.cache/millrace/weights)");
 
     public static final Setting<Integer> MAX_NUM_SEQS = count("max-num-seqs", Group.MEMORY, "256", 1, "sequences computed in one step at most");
     public static final Setting<Integer> MAX_NUM_BATCHED_TOKENS = count("max-num-batched-tokens", Group.MEMORY, "auto", 1,
@@ -74,11 +82,10 @@ public final class Settings {
             "false", false, Values.bool(), "no line of statistics every 5 seconds of work");
 
     /** In the order of the help. */
-    public static final List<Setting<?>> ALL = List.of(MODEL, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
+    public static final List<Setting<?>> ALL = List.of(MODEL, QUANTIZATION, QUANTIZATION_CACHE, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
             ENABLE_PREFIX_CACHING,
             BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
-            later("quantization", List.of("q"), "none", "quantised weights are not supported yet; use a float32, float16 or bfloat16 checkpoint"),
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
             later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),
             later("data-parallel-size", List.of("dp"), "1", "start several servers on different ports instead"),
@@ -88,9 +95,21 @@ public final class Settings {
             laterSwitch("enable-auto-tool-choice", "false", "tool calls are not supported yet"),
             later("scheduling-policy", List.of(), "fcfs", "requests are served in the order of arrival"),
             later("speculative-config", List.of(), "none", "speculative decoding is not supported yet"),
-            later("load-format", List.of(), "auto", "weights are read from safetensors"));
+            later("load-format", List.of(), "auto", "weights are read from safetensors and GGUF files"));
 
     private Settings() {}
+
+    private static String quantization(String text) {
+        String name = text.toLowerCase(Locale.ROOT);
+        return switch (name) {
+            case "none", "q8_0", "q4_0", "q4_k" -> name;
+            case "q4_k_m", "q4_k_s", "q5_0", "q5_k_m", "q6_k" -> throw new UnsupportedOperationException(
+                    "weights are rounded to q8_0, q4_0 or q4_k at load; a .gguf file may hold the others and needs no flag");
+            case "awq", "gptq", "fp8", "bitsandbytes", "compressed-tensors", "int8", "awq_marlin", "gptq_marlin", "mxfp4" -> throw new
+                    UnsupportedOperationException("checkpoints of that kind are not read yet; use q8_0, q4_0 or q4_k with an unquantised model");
+            default -> throw new IllegalArgumentException("use one of none, q8_0, q4_0, q4_k");
+        };
+    }
 
     /** The setting of that key or alias, with dashes or underscores. */
     public static Optional<Setting<?>> find(String name) {

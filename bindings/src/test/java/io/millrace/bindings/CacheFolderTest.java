@@ -1,4 +1,4 @@
-package io.millrace.engine.text;
+package io.millrace.bindings;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -11,14 +11,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Guards: native code is never taken from a folder in which somebody else could have put it. */
-class TokenizersNativeLibraryTest {
+class CacheFolderTest {
     @TempDir
     Path folder;
 
     @Test
     void newFolderIsTheOwnersAlone() throws IOException {
         Path cache = folder.resolve("a").resolve("b");
-        TokenizersNativeLibrary.requirePrivate(cache);
+        CacheFolder.requirePrivate(cache);
         assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(cache))).isEqualTo("rwx------");
         try (var files = Files.list(cache)) {
             assertThat(files).isEmpty();
@@ -28,6 +28,6 @@ class TokenizersNativeLibraryTest {
     @Test
     void folderThatOthersCanWriteIsRefused() throws IOException {
         Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxrwxrwx"));
-        assertThatThrownBy(() -> TokenizersNativeLibrary.requirePrivate(folder)).isInstanceOf(IOException.class).hasMessageContaining("others can write");
+        assertThatThrownBy(() -> CacheFolder.requirePrivate(folder)).isInstanceOf(IOException.class).hasMessageContaining("others can write");
     }
 }
