@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)6L;
+    private static final int MR_ABI_VERSION = (int)7L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 6
+     * #define MR_ABI_VERSION 7
      * }
      */
     public static int MR_ABI_VERSION() {
