@@ -179,6 +179,7 @@ struct mr_kernels {
     void (*gather)(mr_thread *, const mr_gather_args *);
     void (*sample)(mr_thread *, const mr_sample_args *);
     void (*quantize)(mr_thread *, const mr_quantize_args *);
+    void (*pack)(mr_thread *, const mr_pack_args *);
     /* Working memory an op can need within the capacities of the batch, in bytes. */
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);
@@ -203,7 +204,6 @@ extern const mr_kernels mr_kernels_neon;
 const mr_kernels *mr_kernels_of(int32_t isa);
 int32_t mr_best_isa(void);
 
-void mr_pack(mr_thread *thread, const mr_pack_args *args);
 void mr_measure(mr_thread *thread, mr_probe_args *args);
 
 #endif

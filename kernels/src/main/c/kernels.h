@@ -17,6 +17,7 @@ void MR_NAME(mr_soft_cap)(mr_thread *thread, const mr_soft_cap_args *a);
 void MR_NAME(mr_gather)(mr_thread *thread, const mr_gather_args *a);
 void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a);
 void MR_NAME(mr_quantize)(mr_thread *thread, const mr_quantize_args *a);
+void MR_NAME(mr_pack)(mr_thread *thread, const mr_pack_args *a);
 int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a);
 int64_t MR_NAME(mr_attention_scratch_bytes)(const mr_attention_args *a);
 int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);

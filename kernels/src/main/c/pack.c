@@ -1,15 +1,15 @@
 /* Weight packing: row-major sources to the tiles of format.h. Bits are moved; rounded only where F16 or F32 become BF16. */
 #include "format.h"
-#include "simd.h"
+#include "kernels.h"
+
+#if defined(MR_FOR_AVX512)
+#include "pack_lines.h"
+#endif
 
 #include <string.h>
 
 /* Columns k of a tile that are packed together: the source lines of 32 rows stay in L1 while they are taken apart. */
 #define RUN 64
-
-int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format) {
-    return mr_is_format(format) ? mr_ceil_div(out_features, MR_TILE_COLS) * mr_tile_bytes(format, in_features) : 0;
-}
 
 /* One row of F32, F16 or BF16 as column `column` of a tile. */
 static void pack_plain(char *tile, int32_t format, int32_t source_format, int64_t column, const char *row, int64_t k0, int64_t k1) {
@@ -161,7 +161,7 @@ static void pack_block(char *record, int32_t format, int64_t column, const uint8
     }
 }
 
-void mr_pack(mr_thread *thread, const mr_pack_args *a) {
+void MR_NAME(mr_pack)(mr_thread *thread, const mr_pack_args *a) {
     int32_t format = a->format;
     int64_t k_count = a->in_features;
     int64_t row_bytes = mr_source_row_bytes(a->source_format, k_count);
@@ -175,7 +175,14 @@ void mr_pack(mr_thread *thread, const mr_pack_args *a) {
         char *tile = (char *)a->out + item * mr_tile_bytes(format, k_count);
         int64_t begin = mr_max(item * MR_TILE_COLS, a->first);
         int64_t end = mr_min((item + 1) * MR_TILE_COLS, a->first + a->rows);
-        for (int64_t k0 = 0; k0 < k_count; k0 += run) {
+        int64_t k_done = 0;
+#if defined(MR_FOR_AVX512)
+        if (end - begin == MR_TILE_COLS) {
+            k_done = pack_tile(tile, format, a->source_format, (const uint8_t *)a->source + (begin - a->first) * row_bytes, row_bytes, k_count);
+            _mm_sfence();
+        }
+#endif
+        for (int64_t k0 = k_done; k0 < k_count; k0 += run) {
             for (int64_t n = begin; n < end; n++) {
                 const char *row = (const char *)a->source + (n - a->first) * row_bytes;
                 if (mr_is_quantised(format)) {

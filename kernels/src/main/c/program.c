@@ -65,11 +65,15 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
     return mr_team_run(team);
 }
 
+int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format) {
+    return mr_is_format(format) ? mr_ceil_div(out_features, MR_TILE_COLS) * mr_tile_bytes(format, in_features) : 0;
+}
+
 int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows,
                        const void *source, int32_t source_format) {
     bool rounds = format == MR_FORMAT_BF16_PAIRS && source_format >= MR_FORMAT_F32 && source_format <= MR_FORMAT_BF16;
     if (out_features <= 0 || in_features <= 0 || first < 0 || rows < 0 || first + rows > out_features || !mr_is_format(format)
-        || (format != source_format && !rounds)
+        || (format == MR_FORMAT_BF16_PAIRS ? !rounds : format != source_format)
         || (mr_is_quantised(format) && in_features % mr_record_k(format) != 0)
         || (format == MR_FORMAT_BF16_PAIRS && !mr_has_bf16_dot(team->isa))) {
         snprintf(team->error, sizeof team->error, "cannot pack rows [%lld, %lld) of a weight [%lld, %lld] of format %d from %d", (long long)first,

@@ -15,6 +15,7 @@ const mr_kernels MR_DOT_NAME(mr_kernels) = {
     .gather = MR_NAME(mr_gather),
     .sample = MR_NAME(mr_sample),
     .quantize = MR_NAME(mr_quantize),
+    .pack = MR_NAME(mr_pack),
     .linear_shared_bytes = MR_NAME(mr_linear_shared_bytes),
     .attention_scratch_bytes = MR_NAME(mr_attention_scratch_bytes),
     .sample_scratch_bytes = MR_NAME(mr_sample_scratch_bytes),

@@ -84,7 +84,7 @@ static void run_job(mr_thread *thread) {
     thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
     thread->shared = team->shared;
     if (team->pack != NULL) {
-        mr_pack(thread, team->pack);
+        team->kernels->pack(thread, team->pack);
         mr_barrier(thread);
     } else if (team->quantize != NULL) {
         team->kernels->quantize(thread, team->quantize);

@@ -213,6 +213,7 @@ static void check_format(mr_team *team, int32_t format) {
     mr_weight second = weight(team, NARROW, IN, MR_F32);
     mr_weight first = {.next = &second, .out_features = OUT, .in_features = IN, .format = format};
     int64_t bytes = format == MR_FORMAT_BF16_PAIRS ? OUT * IN * 2 : OUT * IN / (format >= MR_FORMAT_Q4_K ? 256 : 32) * block_bytes[format];
+    int32_t source_format = format == MR_FORMAT_BF16_PAIRS ? MR_FORMAT_BF16 : format;
     uint8_t *source = malloc((size_t)bytes);
     for (int64_t i = 0; i < bytes; i++) {
         noise();
@@ -221,7 +222,7 @@ static void check_format(mr_team *team, int32_t format) {
     int64_t packed_bytes = mr_packed_weight_bytes(OUT, IN, format);
     void *packed = aligned_alloc(64, (size_t)packed_bytes);
     memset(packed, 0, (size_t)packed_bytes);
-    CHECK(mr_pack_weight(team, packed, OUT, IN, format, 0, OUT, source, format) == MR_OK);
+    CHECK(mr_pack_weight(team, packed, OUT, IN, format, 0, OUT, source, source_format) == MR_OK);
     if (format >= MR_FORMAT_Q8_0) {
         CHECK(mr_pack_weight(team, packed, OUT, IN + 16, format, 0, 1, source, format) == MR_E_ARGUMENT);
     }
@@ -252,6 +253,33 @@ static void check_format(mr_team *team, int32_t format) {
     free((void *)second.data);
     free(x.data);
     free(y.data);
+}
+
+/* Rows packed all at once give the bytes that rows packed one by one give, whatever the bits: two paths of pack.c. */
+static void check_pack(mr_team *team, int32_t format, int32_t source_format, int64_t in) {
+    enum { OUT = 70 };
+    static const int block_bytes[] = {[MR_FORMAT_F32] = 4,   [MR_FORMAT_F16] = 2,   [MR_FORMAT_BF16] = 2,  [MR_FORMAT_Q8_0] = 34,
+                                      [MR_FORMAT_Q4_0] = 18, [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22, [MR_FORMAT_Q4_K] = 144,
+                                      [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+    int64_t row_bytes = in / (source_format >= MR_FORMAT_Q4_K ? 256 : source_format >= MR_FORMAT_Q8_0 ? 32 : 1) * block_bytes[source_format];
+    uint8_t *source = malloc((size_t)(OUT * row_bytes));
+    for (int64_t i = 0; i < OUT * row_bytes; i++) {
+        noise();
+        source[i] = (uint8_t)(i % 7 == 0 ? 0xff : state >> 16); /* infinities and NaNs among them */
+    }
+    int64_t bytes = mr_packed_weight_bytes(OUT, in, format);
+    char *whole = aligned_alloc(64, (size_t)bytes);
+    char *pieces_of = aligned_alloc(64, (size_t)bytes);
+    memset(whole, 0, (size_t)bytes);
+    memset(pieces_of, 0, (size_t)bytes);
+    CHECK(mr_pack_weight(team, whole, OUT, in, format, 0, OUT, source, source_format) == MR_OK);
+    for (int64_t n = 0; n < OUT; n++) {
+        CHECK(mr_pack_weight(team, pieces_of, OUT, in, format, n, 1, source + n * row_bytes, source_format) == MR_OK);
+    }
+    CHECK(memcmp(whole, pieces_of, (size_t)bytes) == 0);
+    free(source);
+    free(whole);
+    free(pieces_of);
 }
 
 static void check_sampling(mr_team *team) {
@@ -335,6 +363,16 @@ int main(void) {
             for (int32_t format = MR_FORMAT_BF16_PAIRS; format <= MR_FORMAT_Q6_K; format++) {
                 if (format >= MR_FORMAT_Q8_0 || (format == MR_FORMAT_BF16_PAIRS && mr_has_bf16_dot(isa))) {
                     check_format(team, format);
+                }
+            }
+            for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q6_K; format++) {
+                if (format >= MR_FORMAT_Q8_0) {
+                    check_pack(team, format, format, 768);
+                } else if (format <= MR_FORMAT_BF16) {
+                    check_pack(team, format, format, 101);
+                    if (mr_has_bf16_dot(isa)) {
+                        check_pack(team, MR_FORMAT_BF16_PAIRS, format, 101);
+                    }
                 }
             }
             check_sampling(team);
