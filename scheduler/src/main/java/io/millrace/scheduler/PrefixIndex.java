@@ -7,11 +7,11 @@ import java.util.Arrays;
  * is the {@link BlockPool}'s business. Owned by the engine thread; allocates nothing after construction.
  *
  * <pre>
- *   slots    | open addressing, linear probing: block id + 1, 0 = empty | at most half full
+ *   slots    | open addressing, linear probing: low half of the hash, block id + 1; 0 = empty | at most half full
  *   hash     | per block: hash(hash of parent or salt, its token ids)
  *   parent   | per block: the indexed block in front of it, or ROOT
  *   tokens   | per block: its token ids, blockSize each
- *   salt     | per block: 128 bits, the same along a chain
+ *   salt     | per block without a parent: 128 bits
  * </pre>
  *
  * <b>A hit is exact.</b> The hash only says where to look. A block is found if its token ids are the wanted ones and its parent is the
@@ -28,7 +28,7 @@ final class PrefixIndex {
 
     private final int blockSize;
     private final long key;
-    private final int[] slots;
+    private final long[] slots;
     private final int mask;
     private final long[] hash;
     private final int[] parent;
@@ -48,7 +48,7 @@ final class PrefixIndex {
         this.blockSize = blockSize;
         this.key = key;
         int capacity = Math.max(2, Integer.highestOneBit(Math.max(1, 2 * numBlocks - 1)) << 1);
-        this.slots = new int[capacity];
+        this.slots = new long[capacity];
         this.mask = capacity - 1;
         this.hash = new long[numBlocks];
         this.parent = new int[numBlocks];
@@ -73,8 +73,8 @@ final class PrefixIndex {
     int find(int parentId, CacheSalt salt, int[] tokenIds, int first) {
         long h = hashOf(parentId, salt, tokenIds, first);
         for (int slot = (int) h & mask; slots[slot] != 0; slot = slot + 1 & mask) {
-            int blockId = slots[slot] - 1;
-            if (hash[blockId] == h && matches(blockId, parentId, salt, tokenIds, first)) {
+            int blockId = (int) slots[slot] - 1;
+            if ((int) (slots[slot] >>> 32) == (int) h && matches(blockId, parentId, salt, tokenIds, first)) {
                 return blockId;
             }
         }
@@ -96,17 +96,19 @@ final class PrefixIndex {
         long h = hashOf(parentId, salt, tokenIds, first);
         int slot = (int) h & mask;
         for (; slots[slot] != 0; slot = slot + 1 & mask) {
-            int other = slots[slot] - 1;
-            if (hash[other] == h && matches(other, parentId, salt, tokenIds, first)) {
+            int other = (int) slots[slot] - 1;
+            if ((int) (slots[slot] >>> 32) == (int) h && matches(other, parentId, salt, tokenIds, first)) {
                 return other;
             }
         }
         hash[blockId] = h;
         parent[blockId] = parentId;
-        saltHigh[blockId] = salt.high();
-        saltLow[blockId] = salt.low();
+        if (parentId == ROOT) {
+            saltHigh[blockId] = salt.high();
+            saltLow[blockId] = salt.low();
+        }
         System.arraycopy(tokenIds, first, tokens, blockId * blockSize, blockSize);
-        slots[slot] = blockId + 1;
+        slots[slot] = h << 32 | blockId + 1;
         indexed[blockId] = true;
         size++;
         return blockId;
@@ -118,12 +120,12 @@ final class PrefixIndex {
             throw new IllegalStateException("KV-017: block " + blockId + " is not in the prefix index");
         }
         int hole = (int) hash[blockId] & mask;
-        while (slots[hole] != blockId + 1) {
+        while ((int) slots[hole] != blockId + 1) {
             hole = hole + 1 & mask;
         }
         // Entries behind the hole that were pushed past it move up, so that no probe ends too early (Knuth 6.4, algorithm R).
         for (int slot = hole + 1 & mask; slots[slot] != 0; slot = slot + 1 & mask) {
-            int home = (int) hash[slots[slot] - 1] & mask;
+            int home = (int) (slots[slot] >>> 32) & mask;
             if ((slot - home & mask) >= (slot - hole & mask)) {
                 slots[hole] = slots[slot];
                 hole = slot;
@@ -153,15 +155,15 @@ final class PrefixIndex {
     }
 
     /**
-     * Proves that exactly the indexed blocks are in the table, each is found by its own tokens, and each has an indexed parent of the
-     * same salt. For tests and diagnosis.
+     * Proves that exactly the indexed blocks are in the table, each is found by its own tokens, and each has an indexed parent. For tests and diagnosis.
      */
     void checkIntegrity() {
         int numInTable = 0;
-        for (int slot : slots) {
-            if (slot != 0) {
+        for (long entry : slots) {
+            if (entry != 0) {
+                int id = (int) entry - 1;
                 numInTable++;
-                check(indexed[slot - 1], slot - 1, "is in the table but not marked so");
+                check(indexed[id] && (int) (entry >>> 32) == (int) hash[id], id, "is in the table but not marked so");
             }
         }
         int numMarked = 0;
@@ -172,9 +174,8 @@ final class PrefixIndex {
             numMarked++;
             int above = parent[id];
             check(above == ROOT || indexed[above], id, "has a parent that is gone");
-            check(above == ROOT || saltHigh[above] == saltHigh[id] && saltLow[above] == saltLow[id], id, "has a parent of another salt");
             int slot = (int) hash[id] & mask;
-            while (slots[slot] != id + 1) {
+            while ((int) slots[slot] != id + 1) {
                 check(slots[slot] != 0, id, "cannot be found");
                 slot = slot + 1 & mask;
             }

@@ -4,64 +4,116 @@ import io.millrace.engine.FakeEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
-import java.util.Arrays;
+import java.util.ArrayDeque;
+import java.util.SplittableRandom;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.Warmup;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.CommandLineOptionException;
+import org.openjdk.jmh.runner.options.CommandLineOptions;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
 
 /**
- * Host time of scheduling alone: {@code schedule} and {@code settle} with 256 running sequences, the engine's time left out. Run with
- * {@code ./mvnw -q -pl scheduler -am test-compile} and then
- * {@code java -cp scheduler/target/classes:scheduler/target/test-classes:engine/target/classes:engine/target/test-classes
- * io.millrace.scheduler.SchedulerBenchmark}.
+ * Host time of a step on the engine thread: requests taken over, {@code schedule}, {@code settle}; the engine's time and what submitting
+ * threads do are left out. Contexts are 8K tokens long, steps have room for one whole prompt, and with {@code misses} and {@code hits}
+ * about one request ends and one enters per step. Run by {@code scripts/bench-scheduler}; arguments are JMH's.
  */
-final class SchedulerBenchmark {
-    private static final int NUM_SEQUENCES = 256;
-    private static final int NUM_STEPS = 20_000;
-    private static final int NUM_WARMUP_STEPS = 5_000;
+@State(Scope.Thread)
+@BenchmarkMode(Mode.SampleTime)
+@OutputTimeUnit(TimeUnit.MICROSECONDS)
+@Fork(value = 1, jvmArgsAppend = {"-Xms2g", "-Xmx2g", "-XX:+UseSerialGC"})
+@Warmup(iterations = 3, time = 2)
+@Measurement(iterations = 5, time = 2)
+public class SchedulerBenchmark {
+    private static final int CONTEXT = 8192;
+    private static final int BLOCK = 16;
 
-    private SchedulerBenchmark() {}
+    /** decode: hits and answers of 4K tokens, so that most steps only decode; misses: every prompt is new; hits: all but its last block is cached. */
+    @Param({"decode", "misses", "hits"})
+    public String load;
 
-    public static void main(String[] args) {
-        run("decode only", 200_000, 64);
-        run("requests come and go", 200, 64);
+    @Param({"256", "64"})
+    public int running;
+
+    @Param({"0", "10000"})
+    public int queued;
+
+    /** Prompt tokens in a step. */
+    @Param({"2048"})
+    public int chunk;
+
+    private final SplittableRandom random = new SplittableRandom(1);
+    private int numOutput;
+    private final Answers answers = new Answers();
+    private final ArrayDeque<RequestState> ready = new ArrayDeque<>();
+    private Scheduler scheduler;
+    private int[] shared;
+    private long numMade;
+
+    @Setup(Level.Trial)
+    public void fill() {
+        numOutput = load.equals("decode") ? 4096 : 2 * running * CONTEXT / chunk;
+        FakeEngine limitsOnly = FakeEngine.builder().vocabSize(1 << 17).maxModelLen(1 << 20).maxNumSeqs(running)
+                .maxNumBatchedTokens(chunk + running).blocks(running * (CONTEXT + numOutput) / BLOCK * 5 / 4, BLOCK).build();
+        scheduler = new Scheduler(limitsOnly, new SchedulerConfig(running, chunk + running, chunk, 1 << 20), System::nanoTime,
+                SchedulerListener.NONE);
+        shared = random.ints(CONTEXT - BLOCK, 0, 1 << 17).toArray();
+        for (int i = 0; i < 20 * running; i++) {
+            makeReady();
+            step();
+        }
     }
 
-    private static void run(String name, int maxTokens, int numPrompt) {
-        FakeEngine limitsOnly = FakeEngine.builder().maxModelLen(1 << 20).maxNumSeqs(NUM_SEQUENCES).maxNumBatchedTokens(2048)
-                .blocks(NUM_SEQUENCES * 2048, 16).build();
-        Scheduler scheduler = new Scheduler(limitsOnly, SchedulerConfig.defaults(limitsOnly.limits()), System::nanoTime,
-                SchedulerListener.NONE);
-        Answers answers = new Answers();
-        long[] nanos = new long[NUM_STEPS];
-        long id = 0;
-        for (int step = -NUM_WARMUP_STEPS; step < NUM_STEPS; step++) {
-            while (scheduler.progress().numRunning + scheduler.progress().numWaiting < NUM_SEQUENCES) {
-                // Lengths differ, so that requests end one by one.
-                GenerationRequest request = new GenerationRequest(Harness.prompt(1, numPrompt),
-                        SamplingParams.greedy(maxTokens - (int) (id % 100)), answers);
-                scheduler.submit(new RequestState(++id, request, 16, System.nanoTime(), null));
+    /** What HTTP threads do: requests are there when the engine thread looks. */
+    @Setup(Level.Invocation)
+    public void makeReady() {
+        int missing = running + queued - scheduler.progress().numRunning - scheduler.progress().numWaiting - ready.size();
+        for (int i = 0; i < missing; i++) {
+            int numPrompt = CONTEXT - random.nextInt(BLOCK);
+            int[] prompt = random.ints(numPrompt, 0, 1 << 17).toArray();
+            if (!load.equals("misses")) {
+                System.arraycopy(shared, 0, prompt, 0, Math.min(shared.length, numPrompt));
             }
-            long start = System.nanoTime();
-            StepPlan plan = scheduler.schedule();
-            long scheduled = System.nanoTime();
-            answers.plan = plan;
-            long settling = System.nanoTime();
-            scheduler.settle(plan, answers);
-            long settled = System.nanoTime();
-            if (step >= 0) {
-                nanos[step] = scheduled - start + settled - settling;
-            }
+            ready.add(new RequestState(++numMade, new GenerationRequest(prompt, SamplingParams.greedy(numOutput / 2 + random.nextInt(numOutput)), answers), BLOCK,
+                    System.nanoTime(), null));
         }
-        Arrays.sort(nanos);
-        System.out.printf("%-22s %d sequences, %d requests: schedule + settle p50 %.1f us, p99 %.1f us, max %.1f us%n", name,
-                NUM_SEQUENCES, id, nanos[NUM_STEPS / 2] * 1e-3, nanos[NUM_STEPS * 99 / 100] * 1e-3, nanos[NUM_STEPS - 1] * 1e-3);
+    }
+
+    @Benchmark
+    public int step() {
+        while (!ready.isEmpty()) {
+            scheduler.submit(ready.poll());
+        }
+        StepPlan plan = scheduler.schedule();
+        answers.plan = plan;
+        scheduler.settle(plan, answers);
+        return plan.totalTokens();
+    }
+
+    public static void main(String[] args) throws RunnerException, CommandLineOptionException {
+        new Runner(new OptionsBuilder().parent(new CommandLineOptions(args)).include(SchedulerBenchmark.class.getName()).build()).run();
     }
 
     /** Answers at once, and is the sink as well: only the scheduler's own time remains. */
     private static final class Answers implements StepResult, TokenSink {
         private StepPlan plan;
+        private final SplittableRandom random = new SplittableRandom(2);
 
         @Override
         public int token(int i) {
-            return plan.samples(i) ? 7 : -1;
+            return plan.samples(i) ? 8 + random.nextInt(1 << 16) : -1;
         }
 
         @Override

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.sun.management.ThreadMXBean;
 import io.millrace.engine.FakeEngine;
 import io.millrace.engine.SamplingParams;
+import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
@@ -86,6 +87,58 @@ class SteadyStateTest {
         assertThat(allocated[0]).isPositive();
         assertThat(allocated[1] - allocated[0]).as("bytes allocated by the engine thread in %d steps of %d sequences", NUM_STEPS,
                 NUM_SEQUENCES).isZero();
+    }
+
+    /**
+     * Prompts with hits and without, blocks forgotten, requests preempted and found again: only a step in which a request begins or ends may
+     * allocate, and that is the engine's and the sink's doing.
+     */
+    @Test
+    void plansHitsEvictionsAndPreemptionsAllocateNothing() {
+        FakeEngine engine = FakeEngine.builder().vocabSize(5000).maxModelLen(1024).maxNumSeqs(16).maxNumBatchedTokens(256).blocks(260, 16).build();
+        Scheduler scheduler = new Scheduler(engine, new SchedulerConfig(16, 256, 128, 10_000), System::nanoTime, SchedulerListener.NONE, 1);
+        int[] shared = Harness.prompt(0, 200);
+        List<RequestState> requests = new ArrayList<>();
+        long numFound = 0;
+        for (int i = 0; i < 600; i++) {
+            int[] prompt = Harness.prompt(i, 210 + i % 90);
+            if (i % 2 == 0) {
+                System.arraycopy(shared, 0, prompt, 0, shared.length);
+            }
+            RequestState request = new RequestState(i + 1, new GenerationRequest(prompt, SamplingParams.greedy(1 + i * 7 % 250),
+                    new CountingSink(new CountDownLatch(1))), 16, 0, null);
+            requests.add(request);
+            scheduler.submit(request);
+        }
+        long quietSteps = 0;
+        long bytesInQuietSteps = 0;
+        while (scheduler.hasWork()) {
+            long begunBefore = requests.stream().filter(r -> r.begun).count();
+            long finishedBefore = scheduler.progress().numFinished;
+            long start = THREADS.getCurrentThreadAllocatedBytes();
+            StepPlan plan = scheduler.schedule();
+            long scheduled = THREADS.getCurrentThreadAllocatedBytes() - start;
+            StepResult result = engine.execute(plan);
+            start = THREADS.getCurrentThreadAllocatedBytes();
+            scheduler.settle(plan, result);
+            long settled = THREADS.getCurrentThreadAllocatedBytes() - start;
+            boolean quiet = scheduler.progress().numFinished == finishedBefore && requests.stream().filter(r -> r.begun).count() == begunBefore;
+            // The first steps load classes.
+            if (quiet && scheduler.progress().numSteps > 200) {
+                quietSteps++;
+                bytesInQuietSteps += scheduled + settled;
+            }
+        }
+        for (RequestState r : requests) {
+            numFound += r.numCachedTokens();
+        }
+        System.out.printf("%d steps, %d of them without a beginning or end; %d preemptions, %d tokens found, %d blocks evicted%n",
+                scheduler.progress().numSteps, quietSteps, scheduler.progress().numPreemptions, numFound, scheduler.numEvictedBlocks());
+        assertThat(quietSteps).isGreaterThan(1000);
+        assertThat(scheduler.progress().numPreemptions).isPositive();
+        assertThat(numFound).isPositive();
+        assertThat(scheduler.numEvictedBlocks()).isPositive();
+        assertThat(bytesInQuietSteps).as("bytes allocated by schedule and settle in %d steps", quietSteps).isZero();
     }
 
     @Test
