@@ -124,7 +124,7 @@ class DecoderGoldenTest {
                 prompts.add(TestData.ints(sequence.get("input_ids")));
                 expected.add(TestData.ints(sequence.at("/greedy/tokens")));
             }
-            EngineConfig config = EngineConfig.defaults().withBackend(backend).withLimits(context, 4, 0).withKvCache("float32", 0).withThreads(2);
+            EngineConfig config = EngineConfig.defaults().withBackend(backend).withDtype("float32").withLimits(context, 4, 0).withKvCache("float32", 0).withThreads(2);
             try (ModelEngine engine = ModelLoader.loadEngine(path, config).engine()) {
                 for (int chunk : new int[] {1, 3, 16, 512}) {
                     List<int[]> outputs = new TextGenerator(engine, chunk).generate(prompts, sampling, TextGenerator.StepListener.NONE);
