@@ -6,7 +6,6 @@ import io.millrace.engine.weights.GgufBytes;
 import io.millrace.engine.weights.StoredTensor;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.QuantFormat;
-import io.millrace.kernels.Quantizer;
 import io.millrace.kernels.WeightFormat;
 import io.millrace.kernels.WeightPart;
 import java.lang.foreign.Arena;
@@ -178,7 +177,7 @@ final class GgufConversion {
                     data = paired(data, shape[0], name.contains("q_proj") ? heads : kvHeads, arena);
                 }
                 if (format != null && format.fits(shape[1])) {
-                    out.tensor(to, format, shape, Quantizer.quantize(new WeightPart(name, type, shape[0], shape[1], data), format, arena).data());
+                    out.tensor(to, format, shape, TestBlocks.encode(new WeightPart(name, type, shape[0], shape[1], data), format, arena));
                 } else {
                     out.tensor(to, type, shape, data);
                 }
