@@ -31,31 +31,49 @@ final class GgufTokenizerJson {
     private static final String CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|";
     private static final String WORDS_AND_PUNCTUATION = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-    /** How a named pre-tokenizer cuts text before byte-level BPE. An empty pattern means GPT-2's own. */
+    /** Words of mixed case as of o200k_base (tiktoken): upper-case run, then lower-case letters, marks with either. */
+    private static final String CASED_1 = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+";
+    private static final String CASED_2 = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*";
+    private static final String SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
+    private static final String PUNCTUATION_WITH_SLASH = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    private static final String THREE_DIGITS = CONTRACTIONS + "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" + WORDS_AND_PUNCTUATION;
+
+    /**
+     * How a named pre-tokenizer cuts text before byte-level BPE. An empty pattern means GPT-2's own. Whole entries of the vocabulary may go
+     * before merges, and a begin-of-sequence token may be added where the file does not say.
+     */
     private enum PreTokenizer {
-        GPT2("", false, false), LLAMA3(CONTRACTIONS + "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" + WORDS_AND_PUNCTUATION, false, true),
-        QWEN2(CONTRACTIONS + "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" + WORDS_AND_PUNCTUATION, true, false),
+        GPT2("", false, false, false), LLAMA3(THREE_DIGITS, false, true, true), CL100K(THREE_DIGITS, false, false, false),
+        QWEN2(CONTRACTIONS + "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" + WORDS_AND_PUNCTUATION, true, false, false),
         /** GPT-2's pattern after every digit was cut off. */
-        DIGITS("\\p{N}", false, false);
+        DIGITS("\\p{N}", false, false, false),
+        GPT4O(CASED_1 + SUFFIX + "|" + CASED_2 + SUFFIX + "|\\p{N}{1,3}" + PUNCTUATION_WITH_SLASH, false, false, false),
+        TEKKEN(CASED_1 + "|" + CASED_2 + "|\\p{N}" + PUNCTUATION_WITH_SLASH, false, true, true);
 
         private final String pattern;
         private final boolean normalizeNfc;
         private final boolean ignoreMerges;
+        private final boolean bosByDefault;
 
-        PreTokenizer(String pattern, boolean normalizeNfc, boolean ignoreMerges) {
+        PreTokenizer(String pattern, boolean normalizeNfc, boolean ignoreMerges, boolean bosByDefault) {
             this.pattern = pattern;
             this.normalizeNfc = normalizeNfc;
             this.ignoreMerges = ignoreMerges;
+            this.bosByDefault = bosByDefault;
         }
 
         static PreTokenizer of(String name, Path file) {
             return switch (name) {
                 case "default", "gpt-2", "gpt2", "phi-2", "olmo", "jina-es", "jina-de", "roberta-bpe" -> GPT2;
-                case "llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "dbrx", "smaug-bpe" -> LLAMA3;
+                case "llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral" -> LLAMA3;
+                case "dbrx", "smaug-bpe" -> CL100K;
                 case "qwen2", "deepseek-r1-qwen", "hunyuan", "megrez", "stablelm2" -> QWEN2;
                 case "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b" -> DIGITS;
+                case "gpt-4o", "llama4" -> GPT4O;
+                case "tekken" -> TEKKEN;
                 default -> throw new EngineException("TOK-011", file + " names the pre-tokenizer '" + name + "', which is not known; known are"
-                        + " gpt-2, llama-bpe, qwen2, smollm and their aliases. Serve the model from its Hugging Face folder instead");
+                        + " gpt-2, llama-bpe, dbrx, qwen2, smollm, gpt-4o, tekken and their aliases. Serve the model from its Hugging Face folder"
+                        + " instead");
             };
         }
     }
@@ -181,7 +199,7 @@ final class GgufTokenizerJson {
             json.writeEndArray();
             json.writeEndObject();
         }
-        writeTemplate(json, false);
+        writeTemplate(json, pre.bosByDefault);
         json.writeFieldName("decoder");
         writeByteLevelStep(json, true);
         String[] merges = metadata.strings("tokenizer.ggml.merges").orElseThrow(() -> missing("tokenizer.ggml.merges"));
