@@ -77,7 +77,7 @@ class ModelLoaderTest {
             MODEL-007 | "eos_token_id":2           | "partial_rotary_factor":0.3                 | rotated elements
             MODEL-010 | "tie_word_embeddings":true | "tie_word_embeddings":false                 | 'lm_head.weight' of shape [10, 8]
             MODEL-010 | "eos_token_id":2           | "attention_bias":true                       | 'model.layers.0.self_attn.q_proj.bias'
-            MODEL-011 | "intermediate_size":12     | "intermediate_size":16                      | should have the shape [16, 8] by config.json, has [12, 8]
+            MODEL-011 | "intermediate_size":12     | "intermediate_size":16                      | should have the shape [16, 8] by the configuration, has [12, 8]
             KV-001    | "max_position_embeddings":64 | "max_position_embeddings":2147483647      | Set --max-model-len to
             KV-001    | "max_position_embeddings":64 | "max_position_embeddings":300000000,"num_attention_heads":4096,"num_key_value_heads":1024,"head_dim":256 | KV cache and tables
             MODEL-007 | "num_hidden_layers":2      | "num_hidden_layers":2147483647              | number of layers 2147483647 is outside [1, 4096]

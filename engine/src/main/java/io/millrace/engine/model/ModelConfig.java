@@ -22,6 +22,9 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
     private static final int MAX_WIDTH = 1 << 20;
     /** Ten times the largest vocabulary in use. */
     private static final int MAX_VOCABULARY = 1 << 22;
+    /** Factors of scores, embeddings, residuals and logits: far beyond any model's, and their squares are still floats. */
+    private static final double SMALLEST_FACTOR = 1e-6;
+    private static final double LARGEST_FACTOR = 1e6;
     private static final int MAX_LAYERS = 4096;
     /** Work items are tokens of a step (at most 2^20) times key/value heads, and are counted in 32 bits. */
     private static final int MAX_KV_HEADS = 1 << 10;
@@ -33,7 +36,21 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
         bounded(file, "vocabulary", vocabSize, MAX_VOCABULARY);
         bounded(file, "number of layers", numLayers, MAX_LAYERS);
         bounded(file, "number of key/value heads", numKvHeads, MAX_KV_HEADS);
+        between(file, "norm epsilon", normEps, 0, 1);
+        between(file, "attention scale", design.attentionScale(), SMALLEST_FACTOR, LARGEST_FACTOR);
+        between(file, "embedding scale", design.embeddingScale(), SMALLEST_FACTOR, LARGEST_FACTOR);
+        between(file, "residual scale", design.residualScale(), SMALLEST_FACTOR, LARGEST_FACTOR);
+        between(file, "logit scale", design.logitScale(), SMALLEST_FACTOR, LARGEST_FACTOR);
+        between(file, "attention soft-cap", design.attentionSoftCap(), 0, LARGEST_FACTOR);
+        between(file, "logit soft-cap", design.logitSoftCap(), 0, LARGEST_FACTOR);
         bounded(file, numHeads + " heads of " + headDim + " elements: width", (long) numHeads * headDim, MAX_WIDTH);
+    }
+
+    private static void between(Path file, String what, double value, double low, double high) {
+        if (!(value >= low && value <= high)) {
+            throw new EngineException("MODEL-007", file + ": " + what + " " + value + " is outside [" + low + ", " + high
+                    + "]; no model of this architecture has that. Download the file again");
+        }
     }
 
     static void checkLayers(Path file, int layers) {

@@ -1,5 +1,6 @@
 package io.millrace.engine.model;
 
+import io.millrace.engine.EngineException;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
@@ -14,8 +15,19 @@ import java.util.function.DoubleUnaryOperator;
  * @param attentionFactor multiplied into cosine and sine, so that scores of rotated elements change by its square
  */
 public record RopeConfig(double theta, int rotaryDim, Scaling scaling, double attentionFactor) {
+    private static final double MAX_THETA = 1e15;
+    private static final double MAX_ATTENTION_FACTOR = 1e3;
     /** Leaves everything as it is, by angles of 0. */
     static final RopeConfig NONE = new RopeConfig(1, 2, new Linear(Double.POSITIVE_INFINITY));
+
+    /** @throws EngineException {@code MODEL-005} for a base or a factor that gives no angles */
+    public RopeConfig {
+        if (!(theta >= 1 && theta <= MAX_THETA && attentionFactor > 0 && attentionFactor <= MAX_ATTENTION_FACTOR)) {
+            throw new EngineException("MODEL-005", "rope with the base " + theta + " and the attention factor " + attentionFactor
+                    + " gives no positions; a base in [1, " + MAX_THETA + "] and a factor in (0, " + MAX_ATTENTION_FACTOR + "] are needed. Download the"
+                    + " model again");
+        }
+    }
 
     public RopeConfig(double theta, int rotaryDim, Scaling scaling) {
         this(theta, rotaryDim, scaling, 1);

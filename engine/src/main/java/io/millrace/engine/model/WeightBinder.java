@@ -98,33 +98,33 @@ public final class WeightBinder {
     private StoredTensor require(String name, long... shape) {
         StoredTensor tensor = source.tensor(name).orElseThrow(() -> missing(name, shape));
         if (!Arrays.equals(shape, tensor.shape().stream().mapToLong(Long::longValue).toArray())) {
-            throw new EngineException("MODEL-011", tensor.file() + ": tensor '" + name + "' should have the shape "
-                    + Arrays.toString(shape) + " by config.json, has " + tensor.shape() + "; config and weights are of different models");
+            throw new EngineException("MODEL-011", tensor.file() + ": tensor '" + source.fileName(name) + "' should have the shape "
+                    + Arrays.toString(shape) + " by the configuration, has " + tensor.shape() + "; config and weights are of different models");
         }
         bound.put(name, tensor.numElements());
         return tensor;
     }
 
-    private static WeightFormat format(StoredTensor tensor) {
+    private WeightFormat format(StoredTensor tensor) {
         return tensor.format().orElseThrow(() -> unreadable(tensor, ""));
     }
 
     /** Vectors are few and small: none is quantised in a sound file. */
-    private static DType dtype(StoredTensor tensor) {
+    private DType dtype(StoredTensor tensor) {
         if (format(tensor) instanceof DType dtype) {
             return dtype;
         }
         throw unreadable(tensor, "vectors of ");
     }
 
-    private static EngineException unreadable(StoredTensor tensor, String what) {
-        return new EngineException("ST-008", tensor.file() + ": tensor '" + tensor.name() + "' is of type " + tensor.type() + "; " + what
+    private EngineException unreadable(StoredTensor tensor, String what) {
+        return new EngineException("ST-008", tensor.file() + ": tensor '" + source.fileName(tensor.name()) + "' is of type " + tensor.type() + "; " + what
                 + "weights are read as F32, F16 or BF16. Convert the checkpoint");
     }
 
     private EngineException missing(String name, long[] shape) {
-        return new EngineException("MODEL-010", source.path() + " lacks the tensor '" + name + "'"
-                + " of shape " + Arrays.toString(shape) + " that config.json calls for; the checkpoint has "
+        return new EngineException("MODEL-010", source.path() + " lacks the tensor '" + source.fileName(name) + "'"
+                + " of shape " + Arrays.toString(shape) + " that the configuration calls for; the checkpoint has "
                 + source.names().size() + " tensors in " + source.description() + ". Fetch the whole model");
     }
 }

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The tensors of a GGUF file under their Hugging Face names ({@code blk.3.attn_q.weight} is
@@ -25,6 +26,7 @@ import java.util.regex.Pattern;
  */
 public final class GgufWeights implements WeightSource {
     private static final Pattern BLOCK = Pattern.compile("blk\\.(\\d{1,6})\\.([a-z_]+)\\.(weight|bias)");
+    private static final Pattern LAYER = Pattern.compile("model\\.layers\\.(\\d+)\\.(.+)\\.(weight|bias)");
     private static final Map<String, String> BLOCK_NAMES = Map.ofEntries(Map.entry("attn_norm", "input_layernorm"),
             Map.entry("attn_q", "self_attn.q_proj"), Map.entry("attn_k", "self_attn.k_proj"), Map.entry("attn_v", "self_attn.v_proj"),
             Map.entry("attn_qkv", "self_attn.qkv_proj"), Map.entry("attn_output", "self_attn.o_proj"),
@@ -55,6 +57,18 @@ public final class GgufWeights implements WeightSource {
         String architecture = file.metadata().string("general.architecture").orElse("");
         pairedRows = PAIRED_ROWS.contains(architecture);
         file.tensors().forEach((name, tensor) -> tensors.put(huggingFaceName(architecture, name), tensor));
+    }
+
+    @Override
+    public String fileName(String name) {
+        String architecture = file.metadata().string("general.architecture").orElse("");
+        Matcher layer = LAYER.matcher(name);
+        if (!layer.matches()) {
+            return TOP_NAMES.entrySet().stream().filter(entry -> entry.getValue().equals(name)).map(Map.Entry::getKey).findFirst().orElse(name);
+        }
+        return Stream.concat(EXCEPTIONS.getOrDefault(architecture, Map.of()).keySet().stream(), BLOCK_NAMES.keySet().stream())
+                .map(ours -> "blk." + layer.group(1) + "." + ours + "." + layer.group(3))
+                .filter(ours -> huggingFaceName(architecture, ours).equals(name)).findFirst().orElse(name);
     }
 
     static String huggingFaceName(String architecture, String name) {

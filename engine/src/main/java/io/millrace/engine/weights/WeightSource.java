@@ -21,6 +21,11 @@ public sealed interface WeightSource extends AutoCloseable permits Checkpoint, G
     /** Empty if there is no tensor of this name. What it holds may be made for the purpose: see {@link #release}. */
     Optional<StoredTensor> tensor(String name);
 
+    /** What the file calls the tensor, for messages. */
+    default String fileName(String name) {
+        return name;
+    }
+
     /** Nothing that {@link #tensor} gave so far is used any more: frees what was made for it. */
     default void release() {}
 
