@@ -65,8 +65,7 @@ public final class EngineLoop implements GenerationService {
         this.scheduler = new Scheduler(engine, config, nanoTime, listener);
         this.progress = scheduler.progress();
         this.retryAfter = scheduler.retryAfter();
-        this.admission = new Admission(limits, progress, retryAfter, nanoTime,
-                Math.addExact(scheduler.maxRunning(), config.maxQueuedRequests()));
+        this.admission = new Admission(limits, scheduler, config, nanoTime);
         // A daemon: the front end keeps the process alive, and a forgotten loop must not.
         this.thread = Thread.ofPlatform().name("millrace-engine").daemon().unstarted(this::run);
         commands.setConsumer(thread);
@@ -101,7 +100,7 @@ public final class EngineLoop implements GenerationService {
             for (GenerationRequest request : requests) {
                 admission.validate(request);
             }
-            admission.reserve(requests.size());
+            admission.reserve(requests);
             return handOver(requests);
         } catch (RejectedException e) {
             scheduler.events().rejected(e.kind());
@@ -114,9 +113,11 @@ public final class EngineLoop implements GenerationService {
         boolean taken = false;
         try {
             long now = nanoTime.getAsLong();
-            for (GenerationRequest request : requests) {
+            for (int i = 0; i < requests.size(); i++) {
+                GenerationRequest request = requests.get(i);
                 RequestState state = new RequestState(nextRequestId.getAndIncrement(), request, limits.blockSize(), now, this);
-                if (!states.isEmpty() && samePrefix(request, requests.get(states.size() - 1))) {
+                state.numQueuedTokens = Admission.queuedTokens(requests, i);
+                if (i > 0 && samePrefix(request, requests.get(i - 1))) {
                     RequestState before = states.getLast();
                     state.follow(before.leader() == null ? before : before.leader());
                 }
@@ -125,7 +126,7 @@ public final class EngineLoop implements GenerationService {
             taken = commands.push(new Submit(states));
         } finally {
             if (!taken) {
-                admission.release(requests.size());
+                admission.release(requests);
             }
         }
         if (!taken) {
@@ -166,6 +167,11 @@ public final class EngineLoop implements GenerationService {
     @Override
     public EngineLimits limits() {
         return limits;
+    }
+
+    @Override
+    public List<TenantLoad> tenants() {
+        return scheduler.tenants().loads();
     }
 
     @Override

@@ -8,6 +8,8 @@ public enum FinishReason {
     LENGTH,
     /** The client went away or asked for it. */
     ABORT,
+    /** Its deadline passed, or can no longer be met. */
+    TIMEOUT,
     /** The engine failed. */
     ERROR
 }

@@ -17,6 +17,18 @@ public interface GenerationService extends AutoCloseable {
     /** A snapshot for health, dashboard and load reports. */
     Status status();
 
+    /** What each tenant has in the house and has used, by number. */
+    default List<TenantLoad> tenants() {
+        return List.of();
+    }
+
+    /**
+     * @param numInside  requests running and waiting
+     * @param numTokens  prompt and output tokens since start
+     * @param numRefused requests refused for the tenant's own limits
+     */
+    record TenantLoad(int numInside, long numTokens, long numRefused) {}
+
     /** Refuses new requests, lets running ones finish for at most {@code grace}, ends the rest, stops the engine thread. */
     void shutdown(Duration grace);
 

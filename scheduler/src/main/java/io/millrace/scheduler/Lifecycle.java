@@ -9,22 +9,26 @@ import java.util.function.LongSupplier;
  */
 final class Lifecycle {
     final RequestList running = new RequestList();
-    final WaitingQueue waiting = new WaitingQueue();
+    final WaitingQueue waiting;
+    private final DeadlineHeap deadlines = new DeadlineHeap();
     final KvAllocator kv;
     final RequestEvents events;
     final Progress progress = new Progress();
-    final RetryAfterEstimate retryAfter = new RetryAfterEstimate(progress);
+    final TenantAccounts tenants;
+    final RetryAfterEstimate retryAfter = new RetryAfterEstimate();
     private final Engine engine;
     private final LongSupplier nanoTime;
     private final boolean prefixCaching;
     private long nextArrivalOrder;
 
     /** @param indexKey see {@link PrefixIndex} */
-    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, boolean prefixCaching, long indexKey) {
+    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, SchedulerConfig config, long indexKey) {
         this.engine = engine;
         this.nanoTime = nanoTime;
         this.events = events;
-        this.prefixCaching = prefixCaching;
+        this.prefixCaching = config.prefixCaching();
+        this.waiting = new WaitingQueue(QueueOrder.of(config.queue(), nanoTime.getAsLong()));
+        this.tenants = new TenantAccounts(config.queue());
         this.kv = new KvAllocator(engine.limits(), prefixCaching, indexKey);
         publish();
     }
@@ -40,7 +44,42 @@ final class Lifecycle {
             request.salt = CacheSalt.ofGroup(first.id());
         }
         waiting.add(request);
+        if (request.hasDeadline()) {
+            deadlines.add(request);
+        }
         publish();
+    }
+
+    /** Ends the requests whose deadline has passed. */
+    void expire() {
+        if (deadlines.first() == null) {
+            return;
+        }
+        long now = nanoTime.getAsLong();
+        for (RequestState r; (r = deadlines.expired(now)) != null; ) {
+            finish(r, FinishReason.TIMEOUT, -1, "SCH-020: the request's timeout of " + seconds(r.terms.timeoutNanos()) + " s passed "
+                    + (r.begun ? "after " + r.numOutputTokens() + " output tokens" : "while it waited to be started"));
+        }
+    }
+
+    /**
+     * Ends a waiting request whose first token cannot come before its deadline even at the best rate of late.
+     *
+     * @return false if it may still do
+     */
+    boolean endIfHopeless(RequestState request, long now) {
+        long needed = request.hasDeadline() ? retryAfter.bestNanosFor(request.numTokensToCompute()) : 0;
+        if (!request.hasDeadline() || request.deadlineNanos - now >= needed) {
+            return false;
+        }
+        finish(request, FinishReason.TIMEOUT, -1, "SCH-021: the request was not started: " + seconds(request.deadlineNanos - now)
+                + " s are left of its timeout of " + seconds(request.terms.timeoutNanos()) + " s, and its " + request.numTokensToCompute()
+                + " tokens take at least " + seconds(needed) + " s");
+        return true;
+    }
+
+    private static String seconds(long nanos) {
+        return String.format(java.util.Locale.ROOT, "%.3f", nanos * 1e-9);
     }
 
     /**
@@ -54,6 +93,7 @@ final class Lifecycle {
         }
         request.begun = true;
         request.firstScheduledNanos = now;
+        leaveQueue(request);
         try {
             engine.begin(request.sequence);
         } catch (RuntimeException e) {
@@ -64,11 +104,20 @@ final class Lifecycle {
         return true;
     }
 
-    /** From the queue to the running ones. */
+    /** What admission counts as waiting is waiting no more. */
+    private void leaveQueue(RequestState request) {
+        progress.numUnqueuedTokens = progress.numUnqueuedTokens + request.numQueuedTokens;
+        request.numQueuedTokens = 0;
+    }
+
+    /** From the queue to the running ones, which stand in the order of the policy. */
     void run(RequestState request) {
         waiting.remove(request);
-        // Not always the youngest: it may have been preempted while a younger one was spared.
-        running.insertFromTail(request);
+        RequestState next = null;
+        for (RequestState r = running.tail(); r != null && waiting.order().ranksBefore(request, r); r = r.previous) {
+            next = r;
+        }
+        running.addBefore(request, next);
         request.phase = RequestState.Phase.RUNNING;
     }
 
@@ -97,14 +146,20 @@ final class Lifecycle {
         } else {
             running.remove(request);
         }
+        if (request.deadlinePlace != RequestHeap.ABSENT) {
+            deadlines.remove(request);
+        }
+        leaveQueue(request);
         kv.release(request);
         request.phase = RequestState.Phase.FINISHED;
         request.finishNanos = nanoTime.getAsLong();
         // Told last: whoever waits for the end finds place and blocks free.
         progress.numFinished = progress.numFinished + 1;
+        tenants.leave(request.terms.tenant(), request.numOutputTokens(), request.finishNanos);
         publish();
         if (request.begun) {
-            retryAfter.onFinished(request.numOutputTokens());
+            retryAfter.onFinished(request.numPromptTokens(), request.sequence.numTokens() - request.numCachedTokens(),
+                    request.finishNanos - request.arrivalNanos);
         }
         try {
             if (request.begun) {
@@ -158,19 +213,24 @@ final class Lifecycle {
 
     /**
      * Proves the invariants between steps: every block is free or held by exactly the running requests, block tables cover what is
-     * computed, requests stand in order of arrival. Allocates; for tests and diagnosis.
+     * computed, requests stand in the order of the policy. Allocates; for tests and diagnosis.
      *
      * @throws IllegalStateException with the numbers
      */
     void checkIntegrity() {
-        long lastArrival = -1;
+        int numDeadlines = 0;
         for (RequestState r = running.head(); r != null; r = r.next) {
             check(kv.numMissing(r, r.sequence.numComputedTokens()) == 0, r, "has computed tokens without a block");
             check(r.phase == RequestState.Phase.RUNNING && r.begun, r, "is in the running list");
-            check(r.arrivalOrder > lastArrival, r, "runs out of order");
-            lastArrival = r.arrivalOrder;
+            check(r.previous == null || waiting.order().ranksBefore(r.previous, r), r, "runs out of order");
+            numDeadlines += r.hasDeadline() ? 1 : 0;
         }
         waiting.checkIntegrity();
+        int[] waitingDeadlines = new int[1];
+        waiting.forEach(r -> waitingDeadlines[0] += r.hasDeadline() ? 1 : 0);
+        check(numDeadlines + waitingDeadlines[0] == deadlines.size(), deadlines.first(), "is first of " + deadlines.size()
+                + " deadlines, of which there are " + (numDeadlines + waitingDeadlines[0]));
+        deadlines.checkIntegrity();
         kv.checkIntegrity(running);
     }
 

@@ -16,12 +16,16 @@ final class Planner {
     private final int maxRunning;
     private final int blockSize;
     private boolean nobodyToPreempt;
+    private final QueueOrder order;
+    /** Somebody who waits could not enter in this step: nobody else does. */
+    private boolean admissionClosed;
 
     Planner(Lifecycle requests, StepBudget budget, LongSupplier nanoTime, int maxRunning, int blockSize) {
         this.requests = requests;
         this.kv = requests.kv;
         this.running = requests.running;
         this.waiting = requests.waiting;
+        this.order = requests.waiting.order();
         this.budget = budget;
         this.nanoTime = nanoTime;
         this.maxRunning = maxRunning;
@@ -32,6 +36,8 @@ final class Planner {
     void plan(PlannedStep step) {
         budget.reset();
         nobodyToPreempt = false;
+        requests.expire();
+        admissionClosed = false;
         for (RequestState r = running.head(); r != null; r = r.next) {
             r.numScheduled = 0;
         }
@@ -42,10 +48,15 @@ final class Planner {
         }
         for (RequestState r = running.head(); r != null; r = r.next) {
             if (r.numRemaining() > 1) {
+                admitWaiting(r);
+                if (r.phase != RequestState.Phase.RUNNING) {
+                    // Displaced, and with it all that came after it.
+                    break;
+                }
                 planRunning(r);
             }
         }
-        admitWaiting();
+        admitWaiting(null);
         fill(step);
     }
 
@@ -102,38 +113,50 @@ final class Planner {
     }
 
     /**
-     * First come first served; the head is never passed over. It enters when all tokens it has by now would fit beside what the
+     * In the order of the policy; the head is never passed over. It enters when all tokens it has by now would fit beside what the
      * running ones still need for theirs: entering on its first chunk alone would only have it preempted a few steps later. By the
      * same rule nobody enters in a step that ran short of blocks: less is free then than the preempted one at the head gave up, or than
      * the one sitting out still needs.
+     *
+     * @param before only those that rank before this running one, so that its prompt does not take what they come for; null = all
      */
-    private void admitWaiting() {
-        if (waiting.isEmpty()) {
+    private void admitWaiting(RequestState before) {
+        if (admissionClosed || waiting.isEmpty() || before != null && !(order.passesRunning() && order.ranksBefore(waiting.head(), before))) {
             return;
         }
         long now = nanoTime.getAsLong();
-        int promised = 0;
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            promised += kv.numMissing(r, r.numTokensToCompute());
-        }
+        int promised = numPromised();
         while (!waiting.isEmpty()) {
             RequestState request = waiting.head();
+            if (before != null && !order.ranksBefore(request, before)) {
+                return;
+            }
             if (request.numTokensToCompute() == 0) {
                 requests.finish(request, FinishReason.LENGTH, -1, null);
                 continue;
             }
-            if (running.size() == maxRunning || budget.isSpent()) {
+            if (!request.begun && requests.endIfHopeless(request, now)) {
+                continue;
+            }
+            if (budget.isSpent()) {
+                admissionClosed = true;
                 return;
             }
             // Room for the running ones to grow, or the newcomer is preempted at the next block boundary.
             int headroom = running.isEmpty() ? 0 : Math.max(1, kv.numBlocks() / 100);
-            if (!kv.fits(request, promised + headroom)) {
+            if (running.size() == maxRunning || !kv.fits(request, promised + headroom)) {
+                if (displaceFor(request)) {
+                    promised = numPromised();
+                    continue;
+                }
+                admissionClosed = true;
                 return;
             }
             if (!requests.begin(request, now)) {
                 continue;
             }
             request.onFound(kv.adopt(request));
+            order.onAdmitted(request);
             request.numScheduled = 0;
             int count = request.awaitsLeader(blockSize) ? 0 : budget.chunk(request);
             if (count > 0) {
@@ -143,6 +166,36 @@ final class Planner {
             promised += kv.numMissing(request, request.numTokensToCompute());
             requests.run(request);
         }
+    }
+
+    /** Blocks that running requests still need for the tokens they have. */
+    private int numPromised() {
+        int promised = 0;
+        for (RequestState r = running.head(); r != null; r = r.next) {
+            promised += kv.numMissing(r, r.numTokensToCompute());
+        }
+        return promised;
+    }
+
+    /**
+     * Preempts one running request that {@code request} may displace, the last in order, if all such together have the blocks it needs.
+     *
+     * @return false if nobody was preempted
+     */
+    private boolean displaceFor(RequestState request) {
+        RequestState victim = null;
+        long blocks = kv.numFree();
+        for (RequestState r = running.tail(); r != null && order.ranksBefore(request, r); r = r.previous) {
+            if (order.mayDisplace(request, r) && !kv.isLending(r)) {
+                victim = victim == null ? r : victim;
+                blocks += r.sequence.numBlocks();
+            }
+        }
+        if (victim == null || blocks < kv.numMissing(request, request.numTokensToCompute()) - request.numSharedBlocks) {
+            return false;
+        }
+        preempt(victim);
+        return true;
     }
 
     /** Decodes first, then chunks, each by age: kernels find the short rows together. */

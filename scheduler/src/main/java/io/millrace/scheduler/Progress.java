@@ -11,6 +11,8 @@ final class Progress {
     volatile int numFreeBlocks;
     /** Known tokens of the waiting requests. */
     volatile long numWaitingTokens;
+    /** Prompt tokens that were admitted and wait no more for their first step. */
+    volatile long numUnqueuedTokens;
     volatile long numSteps;
     volatile long numFinished;
     volatile long numPreemptions;

@@ -30,22 +30,9 @@ final class RequestList {
         link(request, tail, null);
     }
 
-    /** Behind all that arrived before it; fast if that is near the head. */
-    void insertFromHead(RequestState request) {
-        RequestState after = head;
-        while (after != null && after.arrivalOrder < request.arrivalOrder) {
-            after = after.next;
-        }
-        link(request, after == null ? tail : after.previous, after);
-    }
-
-    /** Behind all that arrived before it; fast if that is near the tail. */
-    void insertFromTail(RequestState request) {
-        RequestState before = tail;
-        while (before != null && before.arrivalOrder > request.arrivalOrder) {
-            before = before.previous;
-        }
-        link(request, before, before == null ? head : before.next);
+    /** @param next of this list; null = at the end */
+    void addBefore(RequestState request, RequestState next) {
+        link(request, next == null ? tail : next.previous, next);
     }
 
     void remove(RequestState request) {

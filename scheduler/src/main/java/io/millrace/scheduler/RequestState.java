@@ -15,7 +15,10 @@ import io.millrace.engine.Sequence;
 final class RequestState implements RequestHandle, RequestTimeline {
     enum Phase { WAITING, RUNNING, FINISHED }
 
+    static final long NEVER_ADMITTED = Long.MAX_VALUE;
+
     final Sequence sequence;
+    final Terms terms;
     final TokenSink sink;
     private final EngineLoop owner;
 
@@ -25,8 +28,19 @@ final class RequestState implements RequestHandle, RequestTimeline {
     RequestList list;
 
     Phase phase = Phase.WAITING;
-    /** Place in the order of arrival; smaller is older and never loses its blocks to a younger one. */
+    /** Place in the order of arrival; smaller is older. */
     long arrivalOrder;
+
+    // The QueueOrder's own: place by urgency, in a heap, and in the order in which requests were first let in.
+    double rank;
+    int queuePlace = RequestHeap.ABSENT;
+    long admissionOrder = NEVER_ADMITTED;
+
+    /** When its answer is of no more use, by the scheduler's clock; meaningless without {@link #hasDeadline}. */
+    final long deadlineNanos;
+    int deadlinePlace = RequestHeap.ABSENT;
+    /** What admission counts as waiting until it first runs. */
+    int numQueuedTokens;
     /** Whether the engine knows the sequence, so that it must be told of its end. */
     boolean begun;
     /** Prompt tokens scored and handed out, counted from position 0 (which has no score): never handed out again. */
@@ -68,6 +82,8 @@ final class RequestState implements RequestHandle, RequestTimeline {
         this.sequence = new Sequence(id, request.promptTokenIds(), request.sampling(), blockSize);
         this.sink = request.sink();
         this.salt = request.cacheSalt() == null ? CacheSalt.NONE : CacheSalt.of(request.cacheSalt());
+        this.terms = request.terms();
+        this.deadlineNanos = arrivalNanos + terms.timeoutNanos();
         this.arrivalNanos = arrivalNanos;
         this.owner = owner;
     }
@@ -136,6 +152,10 @@ final class RequestState implements RequestHandle, RequestTimeline {
             leader = null;
         }
         return computing;
+    }
+
+    boolean hasDeadline() {
+        return terms.timeoutNanos() > 0;
     }
 
     /** Whether there are prompt tokens still to be scored. */

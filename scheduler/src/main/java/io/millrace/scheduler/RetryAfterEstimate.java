@@ -1,8 +1,15 @@
 package io.millrace.scheduler;
 
+import java.util.concurrent.atomic.AtomicLong;
+
 /**
- * How long the queue will take, from what was measured: waiting tokens plus the output still expected, over tokens per second of
- * recent steps. Written by the engine thread, read by any.
+ * When there will be room, from what was measured: tokens per second of recent steps, and tokens and seconds that requests took. Written
+ * by the engine thread, read by any.
+ *
+ * <p><b>Promises.</b> A full queue has a place again as soon as one request ends, but all who are refused cannot have that place. So those who
+ * are refused stand in a line of their own: each is told the time by which everybody refused before it will have had a place, at the
+ * rate at which places were becoming free of late. Who comes back when told finds one, others permitting; telling all of them the same
+ * time would make them come back together and be refused again.
  *
  * <p>The rate mixes cheap prefill tokens with dear decode tokens in the proportion of recent traffic, so a sudden change of traffic
  * shows after some tens of steps.
@@ -13,18 +20,22 @@ final class RetryAfterEstimate {
     /** Half of the weight lies on the last 35 steps. */
     private static final double STEP_DECAY = 0.98;
     private static final double REQUEST_DECAY = 0.95;
+    /** The best rate is forgotten by half in 693 steps. */
+    private static final double BEST_DECAY = 1.001;
 
-    private final Progress progress;
     private double tokens;
     private double seconds;
-    private double outputs;
     private double requests;
+    private double requestPrompt;
+    private double requestTokens;
+    private double requestSeconds;
     private volatile double tokensPerSecond;
-    private volatile double meanOutputTokens;
-
-    RetryAfterEstimate(Progress progress) {
-        this.progress = progress;
-    }
+    private volatile double meanPrompt;
+    private volatile double meanTokens;
+    private volatile double meanSeconds;
+    private volatile double bestNanosPerToken;
+    /** Until when places that become free have been promised. */
+    private final AtomicLong promisedUntil = new AtomicLong(Long.MIN_VALUE);
 
     /** A step computed {@code numTokens} in {@code nanos}. Engine thread. */
     void onStep(int numTokens, long nanos) {
@@ -33,27 +44,65 @@ final class RetryAfterEstimate {
         if (seconds > 0) {
             tokensPerSecond = tokens / seconds;
         }
+        if (numTokens > 0 && nanos > 0) {
+            double best = bestNanosPerToken;
+            double perToken = (double) nanos / numTokens;
+            bestNanosPerToken = best == 0 ? perToken : Math.min(perToken, best * BEST_DECAY);
+        }
     }
 
-    /** A request ended after {@code numOutputTokens}. Engine thread. */
-    void onFinished(int numOutputTokens) {
-        outputs = outputs * REQUEST_DECAY + numOutputTokens;
+    /**
+     * A request ended. Engine thread.
+     *
+     * @param numTokens computed for it
+     * @param nanos     since its arrival
+     */
+    void onFinished(int numPromptTokens, int numTokens, long nanos) {
         requests = requests * REQUEST_DECAY + 1;
-        meanOutputTokens = outputs / requests;
+        requestPrompt = requestPrompt * REQUEST_DECAY + numPromptTokens;
+        requestTokens = requestTokens * REQUEST_DECAY + numTokens;
+        requestSeconds = requestSeconds * REQUEST_DECAY + nanos * 1e-9;
+        meanPrompt = requestPrompt / requests;
+        meanTokens = requestTokens / requests;
+        meanSeconds = requestSeconds / requests;
     }
 
     double tokensPerSecond() {
         return tokensPerSecond;
     }
 
-    /** Seconds until the requests that wait now will have been served; 1 at least, and as long as nothing was measured. */
-    int seconds() {
+    /** Least time of late for {@code numTokens}; 0 as long as nothing was measured. */
+    long bestNanosFor(int numTokens) {
+        return (long) (bestNanosPerToken * numTokens);
+    }
+
+    /** Promises {@code count} places of requests; seconds until then, at least 1, and 1 as long as nothing was measured. Any thread. */
+    int promiseRequests(int count, long now) {
         double rate = tokensPerSecond;
-        if (rate <= 0) {
-            return 1;
+        return rate <= 0 ? 1 : promise(count * Math.max(1, meanTokens) / rate, now);
+    }
+
+    /** Promises room for {@code numTokens} more in the queue. */
+    int promiseTokens(long numTokens, long now) {
+        double rate = tokensPerSecond;
+        // A prompt leaves the queue with all that is computed for its request, outputs included.
+        return rate <= 0 ? 1 : promise(numTokens * Math.max(1, meanTokens / Math.max(1, meanPrompt)) / rate, now);
+    }
+
+    private int promise(double inSeconds, long now) {
+        long nanos = (long) Math.min(inSeconds * 1e9, MAX_SECONDS * 1e9);
+        while (true) {
+            long known = promisedUntil.get();
+            long from = known == Long.MIN_VALUE || known - now < 0 ? now : known;
+            long until = Math.min(from + nanos, now + MAX_SECONDS * 1_000_000_000L);
+            if (promisedUntil.compareAndSet(known, until)) {
+                return Math.clamp((until - now + 999_999_999L) / 1_000_000_000L, 1, MAX_SECONDS);
+            }
         }
-        // Running requests are half through on average.
-        double work = progress.numWaitingTokens + (progress.numWaiting + 0.5 * progress.numRunning) * meanOutputTokens;
-        return (int) Math.clamp(Math.ceil(work / rate), 1, MAX_SECONDS);
+    }
+
+    /** Seconds until one of {@code count} requests will have ended, if they are evenly far. */
+    int secondsUntilOneOf(int count) {
+        return (int) Math.clamp(Math.ceil(meanSeconds / Math.max(1, count)), 1, MAX_SECONDS);
     }
 }

@@ -48,7 +48,7 @@ final class Scheduler {
     Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, long indexKey) {
         EngineLimits limits = engine.limits();
         this.nanoTime = nanoTime;
-        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config.prefixCaching(), indexKey);
+        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config, indexKey);
         int maxTokens = Math.min(config.maxNumBatchedTokens(), limits.maxNumBatchedTokens());
         // A place per budgeted token at most: then decodes, which go first, always leave a token for the oldest unfinished prompt.
         this.maxRunning = Math.min(Math.min(config.maxNumSeqs(), limits.maxNumSeqs()), maxTokens);
@@ -73,6 +73,10 @@ final class Scheduler {
     /** Cached blocks forgotten to make room. */
     long numEvictedBlocks() {
         return requests.kv.numEvicted();
+    }
+
+    TenantAccounts tenants() {
+        return requests.tenants;
     }
 
     int maxRunning() {

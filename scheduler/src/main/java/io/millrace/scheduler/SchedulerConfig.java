@@ -11,8 +11,10 @@ import io.millrace.engine.EngineLimits;
  * @param maxQueuedRequests   requests that may wait while all {@code maxNumSeqs} places are taken; further ones are refused with 429
  * @param prefixCaching       whether computed blocks are kept for later requests that begin with the same tokens; the choices of one
  *                            request share its prompt in any case
+ * @param queue               the policy, and further bounds of what waits
  */
-public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests, boolean prefixCaching) {
+public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests, boolean prefixCaching,
+        QueueConfig queue) {
     public SchedulerConfig {
         if (maxNumSeqs < 1 || maxNumBatchedTokens < 1 || maxPrefillChunk < 1 || maxQueuedRequests < 0) {
             throw new IllegalArgumentException("SCH-001: maxNumSeqs " + maxNumSeqs + ", maxNumBatchedTokens " + maxNumBatchedTokens
@@ -21,9 +23,18 @@ public record SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPr
         }
     }
 
-    /** With prefix caching. */
+    /** First come, first served. */
+    public SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests, boolean prefixCaching) {
+        this(maxNumSeqs, maxNumBatchedTokens, maxPrefillChunk, maxQueuedRequests, prefixCaching, QueueConfig.DEFAULT);
+    }
+
+    /** First come, first served, with prefix caching. */
     public SchedulerConfig(int maxNumSeqs, int maxNumBatchedTokens, int maxPrefillChunk, int maxQueuedRequests) {
         this(maxNumSeqs, maxNumBatchedTokens, maxPrefillChunk, maxQueuedRequests, true);
+    }
+
+    public SchedulerConfig with(QueueConfig other) {
+        return new SchedulerConfig(maxNumSeqs, maxNumBatchedTokens, maxPrefillChunk, maxQueuedRequests, prefixCaching, other);
     }
 
     /** All the engine can take, and four waiting requests for each running one. */

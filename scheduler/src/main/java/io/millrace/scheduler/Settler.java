@@ -63,6 +63,7 @@ final class Settler {
             throw new IllegalStateException("SCH-006: the engine sampled no token for " + request + ", the plan asked for one");
         }
         request.sequence.append(tokenId);
+        requests.waiting.order().onToken(request);
         if (!events.token(request, tokenId, result, row, now)) {
             requests.finish(request, FinishReason.ABORT, -1, null);
         } else if (stops(request, tokenId)) {

@@ -4,6 +4,7 @@ import io.millrace.engine.Engine;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
+import java.util.List;
 import java.util.function.ToLongFunction;
 
 /**
@@ -32,8 +33,7 @@ public final class VirtualLoop {
         this.scheduler = new Scheduler(engine, config, this::nanoTime, listener);
         this.progress = scheduler.progress();
         this.retryAfter = scheduler.retryAfter();
-        this.admission = new Admission(limits, progress, retryAfter, this::nanoTime,
-                Math.addExact(scheduler.maxRunning(), config.maxQueuedRequests()));
+        this.admission = new Admission(limits, scheduler, config, this::nanoTime);
     }
 
     /** Virtual now; 1 at the beginning. */
@@ -50,12 +50,13 @@ public final class VirtualLoop {
     public RequestHandle submit(GenerationRequest request) {
         try {
             admission.validate(request);
-            admission.reserve(1);
+            admission.reserve(List.of(request));
         } catch (RejectedException e) {
             scheduler.events().rejected(e.kind());
             throw e;
         }
         RequestState state = new RequestState(nextRequestId++, request, limits.blockSize(), nanos, null);
+        state.numQueuedTokens = request.promptTokenIds().length;
         scheduler.submit(state);
         return state;
     }

@@ -3,24 +3,33 @@ package io.millrace.scheduler;
 import java.util.function.Consumer;
 
 /**
- * Requests that hold no blocks and want to run, first come first served. All operations are O(1) and allocate nothing, whatever the
- * length. Owned by the engine thread.
+ * Requests that hold no blocks and want to run, in the order of the policy. All operations are O(log n) or less and allocate nothing but
+ * to grow, whatever the length. Owned by the engine thread.
  */
 final class WaitingQueue {
-    private final RequestList list = new RequestList();
+    private final QueueOrder order;
+    private int size;
     private long numTokens;
+
+    WaitingQueue(QueueOrder order) {
+        this.order = order;
+    }
+
+    QueueOrder order() {
+        return order;
+    }
 
     /** Who enters next; null if nobody waits. */
     RequestState head() {
-        return list.head();
+        return order.head();
     }
 
     int size() {
-        return list.size();
+        return size;
     }
 
     boolean isEmpty() {
-        return list.isEmpty();
+        return size == 0;
     }
 
     /** Known tokens of all who wait. */
@@ -29,43 +38,44 @@ final class WaitingQueue {
     }
 
     boolean contains(RequestState request) {
-        return request.list == list;
+        return order.contains(request);
     }
 
     /** A newcomer. */
     void add(RequestState request) {
-        list.addLast(request);
+        order.add(request);
+        size++;
         numTokens += request.sequence.numTokens();
     }
 
-    /** One that lost its blocks: it goes before all that arrived later, so only others that were preempted can stand before it. */
+    /** One that lost its blocks. */
     void addPreempted(RequestState request) {
-        list.insertFromHead(request);
+        order.addPreempted(request);
+        size++;
         numTokens += request.sequence.numTokens();
     }
 
     void remove(RequestState request) {
-        list.remove(request);
+        order.remove(request);
+        size--;
         numTokens -= request.sequence.numTokens();
     }
 
-    /** In the order of the queue; {@code visitor} changes no places. */
+    /** {@code visitor} changes no places. */
     void forEach(Consumer<RequestState> visitor) {
-        for (RequestState r = list.head(); r != null; r = r.next) {
-            visitor.accept(r);
-        }
+        order.forEach(visitor);
     }
 
     void checkIntegrity() {
-        long lastArrival = -1;
-        long tokens = 0;
-        for (RequestState r = list.head(); r != null; r = r.next) {
+        long[] counted = new long[2];
+        order.forEach(r -> {
             Lifecycle.check(r.sequence.numBlocks() == 0 && r.sequence.numComputedTokens() == 0, r, "waits but holds blocks");
             Lifecycle.check(r.phase == RequestState.Phase.WAITING, r, "is in the waiting queue");
-            Lifecycle.check(r.arrivalOrder > lastArrival, r, "waits out of order");
-            lastArrival = r.arrivalOrder;
-            tokens += r.sequence.numTokens();
-        }
-        Lifecycle.check(tokens == numTokens, list.head(), "is the head of a queue that counts " + numTokens + " tokens and has " + tokens);
+            counted[0]++;
+            counted[1] += r.sequence.numTokens();
+        });
+        Lifecycle.check(counted[0] == size && counted[1] == numTokens, head(), "is the head of a queue that counts " + size + " requests of "
+                + numTokens + " tokens and has " + counted[0] + " of " + counted[1]);
+        order.checkIntegrity();
     }
 }

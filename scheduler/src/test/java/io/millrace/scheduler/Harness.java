@@ -22,6 +22,7 @@ final class Harness {
     final List<RecordingSink> sinks = new ArrayList<>();
     private final SchedulerConfig config;
     private final Admission admission;
+    private final QueueConfig queue;
     private int numEndedInOrder;
     private int numSubmitted;
     /** Virtual time and what a step takes of it. */
@@ -37,16 +38,25 @@ final class Harness {
     }
 
     Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener) {
-        this(builder, maxPrefillChunk, listener, true, 0x5EED);
+        this(builder, listener, 0x5EED, maxPrefillChunk, true, QueueConfig.DEFAULT);
+    }
+
+    Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, QueueConfig queue) {
+        this(builder, listener, 0x5EED, maxPrefillChunk, true, queue);
     }
 
     Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, boolean prefixCaching, long indexKey) {
+        this(builder, listener, indexKey, maxPrefillChunk, prefixCaching, QueueConfig.DEFAULT);
+    }
+
+    private Harness(FakeEngine.Builder builder, SchedulerListener listener, long indexKey, int maxPrefillChunk, boolean prefixCaching,
+            QueueConfig queue) {
+        this.queue = queue;
         engine = builder.build();
         limits = engine.limits();
-        config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), maxPrefillChunk, 1 << 20,
-                prefixCaching);
+        config = new SchedulerConfig(limits.maxNumSeqs(), limits.maxNumBatchedTokens(), maxPrefillChunk, 1 << 20, prefixCaching, queue);
         scheduler = new Scheduler(engine, config, () -> nanos, listener, indexKey);
-        admission = new Admission(limits, scheduler.progress(), scheduler.retryAfter(), () -> nanos, 1 << 20);
+        admission = new Admission(limits, scheduler, config, () -> nanos);
     }
 
     static int[] prompt(int seed, int length) {
@@ -63,6 +73,12 @@ final class Harness {
         return submit(prompt, sampling, sink, null, null);
     }
 
+    RequestState submit(int[] prompt, SamplingParams sampling, Terms terms) {
+        RecordingSink sink = new RecordingSink();
+        sinks.add(sink);
+        return submit(new GenerationRequest(prompt, sampling, sink, null, terms), null);
+    }
+
     /** The choices of one request: the first computes the prompt for all. */
     List<RequestState> fork(int[] prompt, SamplingParams sampling, String salt, int n) {
         List<RequestState> choices = new ArrayList<>();
@@ -75,9 +91,14 @@ final class Harness {
     }
 
     RequestState submit(int[] prompt, SamplingParams sampling, TokenSink sink, String salt, RequestState leader) {
-        GenerationRequest request = new GenerationRequest(prompt, sampling, sink, salt);
+        return submit(new GenerationRequest(prompt, sampling, sink, salt), leader);
+    }
+
+    private RequestState submit(GenerationRequest request, RequestState leader) {
         admission.validate(request);
+        admission.reserve(List.of(request));
         RequestState state = new RequestState(++numSubmitted, request, limits.blockSize(), nanos, null);
+        state.numQueuedTokens = request.promptTokenIds().length;
         if (leader != null) {
             state.follow(leader);
         }
@@ -115,11 +136,13 @@ final class Harness {
                 scheduleHash = 31 * scheduleHash + plan.sequence(i).blockIds()[k];
             }
         }
-        nanos += nanosPerStep + nanosPerToken * plan.totalTokens();
+        long took = nanosPerStep + nanosPerToken * plan.totalTokens();
+        nanos += took;
         scheduler.settle(plan, engine.execute(plan));
+        scheduler.retryAfter().onStep(plan.totalTokens(), took);
         scheduler.checkIntegrity();
         numSteps++;
-        if (oldest != null && oldest.phase != RequestState.Phase.FINISHED) {
+        if (queue.policy() == SchedulingPolicy.FCFS && oldest != null && oldest.phase != RequestState.Phase.FINISHED) {
             assertThat(oldest.sequence.numComputedTokens()).as("progress of the oldest, %s", oldest).isGreaterThan(before);
         }
         return plan;

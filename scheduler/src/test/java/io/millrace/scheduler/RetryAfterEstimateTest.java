@@ -4,35 +4,39 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import org.junit.jupiter.api.Test;
 
-/** Property: the estimate is the measured work over the measured rate, and never zero. */
+/** Property: estimates are measured work over the measured rate, and never zero. */
 class RetryAfterEstimateTest {
-    private final Progress progress = new Progress();
-    private final RetryAfterEstimate estimate = new RetryAfterEstimate(progress);
+    private final RetryAfterEstimate estimate = new RetryAfterEstimate();
 
     @Test
     void withoutMeasurementItIsOneSecond() {
-        progress.numWaiting = 1000;
-        progress.numWaitingTokens = 1_000_000;
-        assertThat(estimate.seconds()).isEqualTo(1);
+        for (int i = 0; i < 1000; i++) {
+            assertThat(estimate.promiseRequests(1, 5)).isEqualTo(1);
+        }
+        assertThat(estimate.secondsUntilOneOf(3)).isEqualTo(1);
+        assertThat(estimate.bestNanosFor(1000)).isZero();
     }
 
+    /** Property: those refused one after the other are told times as far apart as places become free, and who waited is forgotten. */
     @Test
-    void itIsWorkOverRate() {
+    void promisesFollowTheRate() {
         for (int i = 0; i < 500; i++) {
             estimate.onStep(100, 50_000_000);
-            estimate.onFinished(40);
+            estimate.onFinished(160, 200, 3_000_000_000L);
         }
+        // 2,000 tokens/s and 200 tokens a request: ten places a second.
         assertThat(estimate.tokensPerSecond()).isBetween(1999.0, 2001.0);
-        // 20,000 prompt tokens, and 40 outputs for each of 100 waiting and half of 50 running: 25,000 tokens.
-        progress.numWaiting = 100;
-        progress.numWaitingTokens = 20_000;
-        progress.numRunning = 50;
-        assertThat(estimate.seconds()).isEqualTo(13);
-        progress.numWaiting = 0;
-        progress.numWaitingTokens = 0;
-        assertThat(estimate.seconds()).isEqualTo(1);
-        progress.numWaitingTokens = 1L << 50;
-        assertThat(estimate.seconds()).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
+        for (int i = 1; i <= 100; i++) {
+            assertThat(estimate.promiseRequests(1, 7_000_000_000L)).as("refused as number %d", i).isBetween((i + 9) / 10, (i + 9) / 10 + 1);
+        }
+        assertThat(estimate.promiseRequests(1, 12_000_000_000L)).as("five seconds later").isBetween(6, 7);
+        assertThat(estimate.promiseRequests(1, 60_000_000_000L)).as("all promises kept").isEqualTo(1);
+        // 1,600 prompt tokens stand for 2,000 computed ones.
+        assertThat(estimate.promiseTokens(16_000, 100_000_000_000L)).isEqualTo(10);
+        assertThat(estimate.promiseTokens(1L << 40, 200_000_000_000L)).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
+        assertThat(estimate.secondsUntilOneOf(1)).isEqualTo(3);
+        assertThat(estimate.secondsUntilOneOf(30)).isEqualTo(1);
+        assertThat(estimate.bestNanosFor(10)).isEqualTo(5_000_000);
     }
 
     @Test

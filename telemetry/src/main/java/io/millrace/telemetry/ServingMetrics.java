@@ -20,6 +20,7 @@ public final class ServingMetrics {
 
     private final GaugeDataPoint running;
     private final GaugeDataPoint waiting;
+    private final GaugeDataPoint waitingForCapacity;
     private final GaugeDataPoint kvUsage;
     private final CounterDataPoint preemptions;
     private final CounterDataPoint promptTokens;
@@ -59,6 +60,10 @@ public final class ServingMetrics {
         this.registry = registry;
         running = registry.modelGauge("vllm:num_requests_running", "Requests in the running batch.").labelValues();
         waiting = registry.modelGauge("vllm:num_requests_waiting", "Requests waiting for a place.").labelValues();
+        var byReason = registry.modelGauge("vllm:num_requests_waiting_by_reason", "Requests waiting, by what for.", "reason");
+        waitingForCapacity = byReason.labelValues("capacity");
+        // Nothing here waits for anything else than a place.
+        byReason.labelValues("deferred").set(0);
         kvUsage = registry.modelGauge("vllm:kv_cache_usage_perc", "Share of the KV blocks in use; 1 is all of them.").labelValues();
         preemptions = registry.modelCounter("vllm:num_preemptions", "Times a request lost its blocks and is recomputed.").labelValues();
         promptTokens = registry.modelCounter("vllm:prompt_tokens", "Tokens of the prompts that were computed or found in the prefix cache.").labelValues();
@@ -157,6 +162,7 @@ public final class ServingMetrics {
     public void setLoad(int numRunning, int numWaiting, int numUsedBlocks, int numBlocks) {
         running.set(numRunning);
         waiting.set(numWaiting);
+        waitingForCapacity.set(numWaiting);
         kvUsage.set(numBlocks == 0 ? 0 : (double) numUsedBlocks / numBlocks);
     }
 

@@ -205,7 +205,8 @@ final class BenchScheduleCommand implements Callable<Integer> {
     }
 
     private void simulate(PrintWriter out, ServerConfig config, Trace trace, StepCostFile costs, EngineLimits limits) throws IOException {
-        SchedulerConfig scheduler = config.schedulerConfig(limits);
+        SchedulerConfig settings = config.schedulerConfig(limits);
+        SchedulerConfig scheduler = settings.with(settings.queue().withTenants(trace.numTenants()));
         ServeBench.Goodput asked = BenchFlags.goodput(goodput);
         Simulation.Objective objective = new Simulation.Objective(asked.ttftMillis(), asked.tpotMillis(), asked.e2eMillis());
         SimulationResult result = Simulation.run(trace, new Simulation.Options(limits, scheduler, costs.cost(), objective, sharedPrefix, maxTokens,
@@ -213,7 +214,8 @@ final class BenchScheduleCommand implements Callable<Integer> {
         String title = traceFile.getFileName() + ": " + Texts.count(trace.size()) + " requests in " + Texts.rate(trace.seconds()) + " s, "
                 + Texts.rate(trace.size() / Math.max(trace.seconds(), 1e-9)) + "/s";
         String setting = costs.cost().source() + "; " + Texts.count(limits.maxNumSeqs()) + " sequences, " + Texts.count(limits.maxNumBatchedTokens())
-                + " tokens a step, " + Texts.count((long) limits.numBlocks() * limits.blockSize()) + " tokens of KV cache";
+                + " tokens a step, " + Texts.count((long) limits.numBlocks() * limits.blockSize()) + " tokens of KV cache, "
+                + config.queueing().policy().name().toLowerCase(Locale.ROOT);
         out.print(ScheduleReport.table(title + System.lineSeparator() + setting, result, objective.isSet()));
         out.println();
         Sparkline.lines("waiting requests", result.load().peaks(Quantity.WAITING, PLOT_COLUMNS), PLOT_LINES, result.load().seconds()).forEach(out::println);
@@ -240,6 +242,7 @@ final class BenchScheduleCommand implements Callable<Integer> {
         map.put("num_blocks", limits.numBlocks());
         map.put("block_size", limits.blockSize());
         map.put("max_num_queued_reqs", config.maxNumQueuedRequests());
+        map.put("scheduling_policy", config.queueing().policy().name().toLowerCase(Locale.ROOT));
         map.put("cost", costs.toMap());
         return map;
     }

@@ -3,6 +3,7 @@ package io.millrace.server.cli;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
 import io.millrace.scheduler.GenerationService;
+import io.millrace.scheduler.SchedulingPolicy;
 import io.millrace.server.bench.StartUpTraining;
 import io.millrace.server.config.ServerConfig;
 import io.millrace.server.config.Setting;
@@ -65,6 +66,7 @@ final class ServeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
+        config.requireKeysToTellApart();
         config.modelPath();
         checkAddress(config);
         AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
@@ -106,7 +108,8 @@ final class ServeCommand implements Callable<Integer> {
     private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
         return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
                 .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).baseSeed(config.seed()).version(Version.text())
-                .shutdownTimeout(config.shutdownTimeout()).build();
+                .shutdownTimeout(config.shutdownTimeout())
+                .priorities(config.queueing().policy() == SchedulingPolicy.PRIORITY).build();
     }
 
     /** A taken port is known before gigabytes are read. */

@@ -3,7 +3,9 @@ package io.millrace.server.config;
 import io.millrace.engine.EngineConfig;
 import io.millrace.engine.EngineLimits;
 import io.millrace.scheduler.LoopOptions;
+import io.millrace.scheduler.QueueConfig;
 import io.millrace.scheduler.SchedulerConfig;
+import io.millrace.scheduler.SchedulingPolicy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -17,11 +19,27 @@ import java.util.OptionalLong;
  * in {@link Settings}; 0 in a count or size means "decide from model and machine".
  */
 public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
-        int maxPrefillChunk, int maxNumQueuedRequests, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
+        int maxPrefillChunk, int maxNumQueuedRequests, Queueing queueing, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
         Duration shutdownTimeout, Duration stepTimeout, boolean logStats,
         String quantization, String quantizationCache) {
 
+    /** Who is served first and how much may wait; 0 = no bound, for the tokens the default. */
+    public record Queueing(SchedulingPolicy policy, Duration priorityAging, int maxNumQueuedTokens, int maxNumReqsPerKey, int maxTokensPerMinutePerKey) {
+        static Queueing of(ConfigReader values) {
+            return new Queueing(SchedulingPolicy.valueOf(values.get(Settings.SCHEDULING_POLICY).toUpperCase(Locale.ROOT)),
+                    values.get(Settings.PRIORITY_AGING), values.get(Settings.MAX_NUM_QUEUED_TOKENS), values.get(Settings.MAX_NUM_REQS_PER_KEY),
+                    values.get(Settings.MAX_TOKENS_PER_MINUTE_PER_KEY));
+        }
+
+        QueueConfig config(EngineLimits limits, int numKeys) {
+            long tokens = maxNumQueuedTokens > 0 ? maxNumQueuedTokens : AUTO_QUEUE_FACTOR * limits.numBlocks() * limits.blockSize();
+            return new QueueConfig(policy, priorityAging.toNanos() * 1e-9, tokens, Math.max(1, numKeys), maxNumReqsPerKey, maxTokensPerMinutePerKey);
+        }
+    }
+
+    /** Waiting prompt tokens, in fillings of the KV cache. */
+    private static final long AUTO_QUEUE_FACTOR = 16;
     /** Alternatives per token that a request can ask for: OpenAI's limit. */
     private static final int MAX_LOGPROBS = 20;
     /** A chunk this large keeps the kernels busy; a larger one only makes others wait longer for their next token. */
@@ -31,6 +49,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
         return new ServerConfig(values.get(Settings.MODEL), values.get(Settings.MAX_MODEL_LEN),
                 values.get(Settings.GENERATION_CONFIG).equals("auto"), values.get(Settings.SEED), values.get(Settings.MAX_NUM_SEQS),
                 values.get(Settings.MAX_NUM_BATCHED_TOKENS), values.get(Settings.MAX_PREFILL_CHUNK), values.get(Settings.MAX_NUM_QUEUED_REQS),
+                Queueing.of(values),
                 values.get(Settings.MEMORY_UTILIZATION), values.get(Settings.KV_CACHE_MEMORY_BYTES), values.get(Settings.KV_CACHE_DTYPE),
                 values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.ENABLE_PREFIX_CACHING),
                 values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
@@ -114,6 +133,16 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     public SchedulerConfig schedulerConfig(EngineLimits limits) {
         int budget = limits.maxNumBatchedTokens();
         int chunk = maxPrefillChunk == 0 ? DEFAULT_PREFILL_CHUNK : maxPrefillChunk;
-        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests, prefixCaching);
+        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests, prefixCaching,
+                queueing.config(limits, apiKeys.size()));
+    }
+
+    /** @throws ConfigException if API keys are to be told apart and there are none */
+    public void requireKeysToTellApart() {
+        String flag = queueing.policy == SchedulingPolicy.FAIR ? "--scheduling-policy fair" : queueing.maxNumReqsPerKey > 0
+                ? "--max-num-reqs-per-key" : queueing.maxTokensPerMinutePerKey > 0 ? "--max-tokens-per-minute-per-key" : null;
+        if (flag != null && apiKeys.isEmpty()) {
+            throw new ConfigException(List.of("CLI-005: " + flag + " is about API keys, and there are none; give each client one of its own with --api-key"));
+        }
     }
 }

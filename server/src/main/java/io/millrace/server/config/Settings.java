@@ -39,6 +39,17 @@ public final class Settings {
             "prompt tokens of one request in one step at most: smaller keeps others' tokens flowing, larger reads prompts faster");
     public static final Setting<Integer> MAX_NUM_QUEUED_REQS = count("max-num-queued-reqs", Group.MEMORY, "1024", 0,
             "waiting requests beyond which new ones are answered 429");
+    public static final Setting<Integer> MAX_NUM_QUEUED_TOKENS = count("max-num-queued-tokens", Group.MEMORY, "auto", 1,
+            "waiting prompt tokens beyond which new requests are answered 429; auto: sixteen times what the KV cache holds");
+    public static final Setting<String> SCHEDULING_POLICY = new Setting<>("scheduling-policy", List.of(), Group.MEMORY, Kind.VALUE,
+            "fcfs|priority|fair", "fcfs", false, Values.choice("fcfs", "priority", "fair"),
+            "who is served first: who came first; the most urgent, by the request field priority; or API keys by turns");
+    public static final Setting<Duration> PRIORITY_AGING = new Setting<>("priority-aging", List.of(), Group.MEMORY, Kind.VALUE, "SECONDS", "60",
+            false, Values.seconds(86_400), "with priority: one level is worth so many seconds of waiting, so that nobody waits for ever; 0: levels hold strictly");
+    public static final Setting<Integer> MAX_NUM_REQS_PER_KEY = count("max-num-reqs-per-key", Group.MEMORY, "0", 0,
+            "requests that one API key may have running and waiting; 0: no limit");
+    public static final Setting<Integer> MAX_TOKENS_PER_MINUTE_PER_KEY = count("max-tokens-per-minute-per-key", Group.MEMORY, "0", 0,
+            "prompt and output tokens that one API key may use, averaged over a minute; 0: no limit");
     public static final Setting<Integer> BLOCK_SIZE = new Setting<>("block-size", List.of(), Group.MEMORY, Kind.VALUE, "TOKENS", "16", false,
             Values.one(text -> {
                 int value = Values.count(1, 256, false).parse(List.of(text));
@@ -83,7 +94,8 @@ public final class Settings {
 
     /** In the order of the help. */
     public static final List<Setting<?>> ALL = List.of(MODEL, QUANTIZATION, QUANTIZATION_CACHE, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
-            MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
+            MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MAX_NUM_QUEUED_TOKENS, SCHEDULING_POLICY, PRIORITY_AGING, MAX_NUM_REQS_PER_KEY,
+            MAX_TOKENS_PER_MINUTE_PER_KEY, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
             ENABLE_PREFIX_CACHING,
             BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
@@ -93,7 +105,6 @@ public final class Settings {
             laterSwitch("enable-lora", "false", "adapters are not supported yet; merge them into the weights"),
             laterSwitch("trust-remote-code", "false", "model code in Python is never run"),
             laterSwitch("enable-auto-tool-choice", "false", "tool calls are not supported yet"),
-            later("scheduling-policy", List.of(), "fcfs", "requests are served in the order of arrival"),
             later("speculative-config", List.of(), "none", "speculative decoding is not supported yet"),
             later("load-format", List.of(), "auto", "weights are read from safetensors and GGUF files"));
 

@@ -15,23 +15,25 @@ final class ApiKeys {
     }
 
     /** @param authorization the header's value, or null
+     *  @return the number of the key among those configured; 0 if none are
      *  @throws ApiException 401 unless it carries one of the keys, or none are set */
-    void check(String authorization) {
+    int check(String authorization) {
         if (digests.isEmpty()) {
-            return;
+            return 0;
         }
         if (authorization == null) {
             throw refusal("An API key is required: send the header `Authorization: Bearer KEY`.");
         }
         boolean isBearer = authorization.regionMatches(true, 0, SCHEME, 0, SCHEME.length());
         byte[] sent = digest(isBearer ? authorization.substring(SCHEME.length()).trim() : "");
-        boolean known = false;
-        for (byte[] key : digests) {
-            known |= MessageDigest.isEqual(key, sent);
+        int number = -1;
+        for (int i = 0; i < digests.size(); i++) {
+            number = MessageDigest.isEqual(digests.get(i), sent) ? i : number;
         }
-        if (!known || !isBearer) {
+        if (number < 0 || !isBearer) {
             throw refusal("The API key is not valid for this server.");
         }
+        return number;
     }
 
     private static ApiException refusal(String message) {

@@ -29,6 +29,7 @@ final class Exchange {
     private final String method;
     private final String path;
     private int status;
+    private int tenant;
 
     Exchange(ServerRequest request, ServerResponse response) {
         this.request = request;
@@ -40,6 +41,15 @@ final class Exchange {
         }
         this.path = decoded.length() > 1 && decoded.endsWith("/") ? decoded.substring(0, decoded.length() - 1) : decoded;
         header(REQUEST_ID).filter(Exchange::isSafeId).ifPresent(id -> response.header(REQUEST_ID, id));
+    }
+
+    void setTenant(int value) {
+        tenant = value;
+    }
+
+    /** The number of the API key that the request came with. */
+    int tenant() {
+        return tenant;
     }
 
     String method() {

@@ -95,7 +95,7 @@ final class GenerationRoutes {
     }
 
     private void answer(Exchange exchange, GenerateRequest request) {
-        Generation generation = Generation.submit(request, service, limits, tokenizer, freshSeeds);
+        Generation generation = Generation.submit(request, service, limits, tokenizer, freshSeeds, exchange.tenant());
         ClientConnection client = ClientConnection.current();
         client.watch(generation::clientGone);
         try {

@@ -59,7 +59,7 @@ public final class HttpServer implements AutoCloseable {
                 .get("/v1/models", info::models)
                 .get("/v1/models/{model}", info::oneModel);
         RequestParser parser = new RequestParser(model, service.limits(), ServerInfo.servedNames(config, model),
-                config.generationConfigFromModel(), config.maxChoices());
+                config.generationConfigFromModel(), config.maxChoices(), config.priorities());
         GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser, httpMetrics);
         routes.post("/v1/completions", generation::completions)
                 .post("/v1/chat/completions", generation::chatCompletions)

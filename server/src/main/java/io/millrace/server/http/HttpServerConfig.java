@@ -24,12 +24,13 @@ import java.util.OptionalLong;
  * @param readTimeout               a request, head and body, must have come so soon after its first byte
  * @param writeTimeout              a client must take what is written to it within so long
  * @param baseSeed                  what the seeds of requests that bring none are drawn from; empty = they are random
+ * @param priorities                whether requests may have a priority
  * @param idleTimeout               connections without a request for so long are closed
  */
 public record HttpServerConfig(String host, int port, List<String> servedModelNames, List<String> apiKeys, long maxBodyBytes,
         long maxHeldBodyBytes, long answerMemoryBytes, int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
         Duration pingInterval, Duration readTimeout, Duration writeTimeout, Duration idleTimeout,
-        OptionalLong baseSeed) {
+        OptionalLong baseSeed, boolean priorities) {
 
     public HttpServerConfig {
         servedModelNames = List.copyOf(servedModelNames);
@@ -69,6 +70,7 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         private Duration writeTimeout = Duration.ofSeconds(120);
         private OptionalLong baseSeed = OptionalLong.empty();
         private Duration idleTimeout = Duration.ofMinutes(5);
+        private boolean priorities;
 
         private Builder() {}
 
@@ -157,10 +159,15 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
             return this;
         }
 
+        public Builder priorities(boolean value) {
+            priorities = value;
+            return this;
+        }
+
         public HttpServerConfig build() {
             return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxHeldBodyBytes, answerMemoryBytes,
                     maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, readTimeout,
-                    writeTimeout, idleTimeout, baseSeed);
+                    writeTimeout, idleTimeout, baseSeed, priorities);
         }
     }
 }

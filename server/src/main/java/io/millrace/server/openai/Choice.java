@@ -86,6 +86,7 @@ final class Choice {
                 case STOP -> end(listener, "stop", stopped ? rest : rest + stops.flush());
                 case LENGTH -> end(listener, stopped ? "stop" : "length", stopped ? rest : rest + stops.flush());
                 case ABORT -> throw ApiException.unavailable("aborted", "The server ended this request before it was complete.", 1);
+                case TIMEOUT -> throw new ApiException(504, "timeout_error", "deadline_exceeded", "timeout", queue.failure(), 0);
                 case ERROR -> throw ApiException.internal("The engine failed: " + queue.failure());
             }
         }

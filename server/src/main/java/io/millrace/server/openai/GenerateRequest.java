@@ -13,9 +13,12 @@ import java.util.List;
  * @param includeUsage      a stream ends with a chunk that counts tokens
  * @param continuousUsage   every chunk of the stream does
  * @param cacheSalt         only requests of the same salt share cached prefixes; null = those without one
+ * @param priority          smaller is more urgent; 0 unless the server serves by priority
+ * @param timeoutNanos      the answer must be complete so soon; 0 = whenever
  */
 public record GenerateRequest(boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens, int numLogprobs,
-        int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage, String cacheSalt) {
+        int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage, String cacheSalt, int priority,
+        long timeoutNanos) {
     int numChoices() {
         return prompts.size() * sampling.n();
     }

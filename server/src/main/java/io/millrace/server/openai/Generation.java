@@ -6,6 +6,7 @@ import io.millrace.scheduler.GenerationRequest;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestHandle;
+import io.millrace.scheduler.Terms;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.LongSupplier;
@@ -25,11 +26,13 @@ public final class Generation {
         this.signal = signal;
     }
 
-    /** @throws ApiException 429 or 503 (with Retry-After) or 400 if the request is not admitted */
+    /** @param tenant the API key's number
+     *  @throws ApiException 429 or 503 (with Retry-After) or 400 if the request is not admitted */
     public static Generation submit(GenerateRequest request, GenerationService service, EngineLimits limits, Tokenizer tokenizer,
-            LongSupplier freshSeeds) {
+            LongSupplier freshSeeds, int tenant) {
         Signal signal = new Signal(Thread.currentThread());
         Sampling sampling = request.sampling();
+        Terms terms = new Terms(tenant, request.priority(), request.timeoutNanos());
         List<Choice> choices = new ArrayList<>(request.numChoices());
         List<GenerationRequest> submissions = new ArrayList<>(request.numChoices());
         for (int p = 0; p < request.prompts().size(); p++) {
@@ -42,7 +45,7 @@ public final class Generation {
                         sampling, limits));
                 submissions.add(new GenerationRequest(prompt.ids(),
                         sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs, freshSeeds), queue,
-                        request.cacheSalt()));
+                        request.cacheSalt(), terms));
             }
         }
         List<RequestHandle> handles;
@@ -61,6 +64,8 @@ public final class Generation {
         int retryAfter = Math.max(1, e.retryAfterSeconds());
         return switch (e.kind()) {
             case QUEUE_FULL -> new ApiException(429, "rate_limit_error", "rate_limit_exceeded", null, e.getMessage(), retryAfter);
+            case TENANT_BUSY -> new ApiException(429, "rate_limit_error", "key_concurrency_exceeded", null, e.getMessage(), retryAfter);
+            case TENANT_RATE -> new ApiException(429, "rate_limit_error", "key_token_rate_exceeded", null, e.getMessage(), retryAfter);
             case TOO_LONG -> ApiException.badRequest("context_length_exceeded", "prompt", e.getMessage());
             case TOO_MANY -> ApiException.badRequest("too_many_choices", "n", e.getMessage());
             case SHUTTING_DOWN -> ApiException.unavailable("shutting_down", e.getMessage(), retryAfter);

@@ -16,6 +16,7 @@ import java.util.OptionalInt;
 public final class RequestParser {
     private static final int DEFAULT_COMPLETION_TOKENS = 16;
     private static final int MAX_SALT_LENGTH = 1024;
+    private static final float MAX_TIMEOUT_SECONDS = 86_400;
 
     private final EngineLimits limits;
     private final Tokenizer tokenizer;
@@ -23,15 +24,19 @@ public final class RequestParser {
     private final GenerationDefaults defaults;
     private final List<String> servedNames;
     private final int maxChoices;
+    private final boolean priorities;
     private final ChatPrompts chatPrompts;
 
-    /** @param useModelDefaults whether the model's generation_config.json gives the sampling defaults */
-    public RequestParser(LoadedModel model, EngineLimits limits, List<String> servedNames, boolean useModelDefaults, int maxChoices) {
+    /** @param useModelDefaults whether the model's generation_config.json gives the sampling defaults
+     *  @param priorities       whether requests may have a priority */
+    public RequestParser(LoadedModel model, EngineLimits limits, List<String> servedNames, boolean useModelDefaults, int maxChoices,
+            boolean priorities) {
         this.limits = limits;
         this.tokenizer = model.tokenizer();
         this.defaults = useModelDefaults ? model.defaults() : GenerationDefaults.none();
         this.servedNames = servedNames;
         this.maxChoices = maxChoices;
+        this.priorities = priorities;
         this.encoder = new PromptEncoder(tokenizer, limits.maxModelLen());
         this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate(), limits.vocabSize());
     }
@@ -105,7 +110,7 @@ public final class RequestParser {
             continuousUsage = includeUsage && options.flag("continuous_usage_stats", false);
         }
         return new GenerateRequest(chat, model, prompts, sampling, maxTokens, numLogprobs, numPromptLogprobs, echo, stream, includeUsage,
-                continuousUsage, cacheSalt(fields));
+                continuousUsage, cacheSalt(fields), priority(fields), timeoutNanos(fields));
     }
 
     private static String cacheSalt(Fields fields) {
@@ -115,6 +120,19 @@ public final class RequestParser {
                     + " are allowed.");
         }
         return salt;
+    }
+
+    private int priority(Fields fields) {
+        int priority = fields.integer("priority", Integer.MIN_VALUE, Integer.MAX_VALUE).orElse(0);
+        if (priority != 0 && !priorities) {
+            throw ApiException.badRequest("priority", "`priority` is " + priority
+                    + ", but this server does not serve by priority; it would have to be started with --scheduling-policy priority.");
+        }
+        return priority;
+    }
+
+    private static long timeoutNanos(Fields fields) {
+        return (long) (fields.number("timeout", 0, true, MAX_TIMEOUT_SECONDS).orElse(0f) * 1e9);
     }
 
     private String servedModel(Fields fields) {

@@ -34,7 +34,6 @@ final class Unsupported {
             new Field("logits_processors", EMPTY, "server-side code from requests is never run"),
             new Field("logprob_token_ids", EMPTY, "use logprobs with alternatives"),
             new Field("truncate_prompt_tokens", NEVER, "shorten the prompt before sending it"),
-            new Field("priority", value -> value.isInt() && value.intValue() == 0, "requests are served in the order of their arrival"),
             new Field("return_token_ids", FALSE, "POST /tokenize gives the ids of a text"),
             new Field("return_tokens_as_token_ids", FALSE, "logprobs name tokens by their text"),
             new Field("repetition_detection", NEVER, "use stop or a penalty"),

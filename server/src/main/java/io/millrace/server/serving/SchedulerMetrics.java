@@ -7,6 +7,7 @@ import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestTimeline;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.scheduler.StepStats;
+import io.millrace.telemetry.KeyMetrics;
 import io.millrace.telemetry.MetricRegistry;
 import io.millrace.telemetry.ProcessMetrics;
 import io.millrace.telemetry.PulseField;
@@ -19,6 +20,7 @@ import io.millrace.telemetry.StepWindow;
 import io.millrace.telemetry.ThreadTimes;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.util.List;
 import java.util.Locale;
 
 /**
@@ -31,6 +33,7 @@ public final class SchedulerMetrics implements SchedulerListener {
 
     private final MetricRegistry registry;
     private final ServingMetrics metrics;
+    private final KeyMetrics keys;
     private final StepWindow window = new StepWindow(System.nanoTime());
     private final PulseRing pulses = new PulseRing(0, PULSES);
     private final PulseSummary summary = new PulseSummary(pulses.reader());
@@ -43,6 +46,7 @@ public final class SchedulerMetrics implements SchedulerListener {
     private SchedulerMetrics(MetricRegistry registry, ServingMetrics metrics) {
         this.registry = registry;
         this.metrics = metrics;
+        this.keys = new KeyMetrics(registry);
     }
 
     /** Registers all metrics of a served model, and those of the process, in {@code registry}. */
@@ -58,6 +62,10 @@ public final class SchedulerMetrics implements SchedulerListener {
         GenerationService.Status now = service.status();
         // Requests also leave without a step, when a client goes away.
         metrics.setLoad(now.numRunning(), now.numWaiting(), now.numBlocks() - now.numFreeBlocks(), now.numBlocks());
+        List<GenerationService.TenantLoad> tenants = service.tenants();
+        for (int i = 0; i < tenants.size(); i++) {
+            keys.set(i, tenants.get(i).numInside(), tenants.get(i).numTokens(), tenants.get(i).numRefused());
+        }
         registry.writeText(out);
     }
 
@@ -146,6 +154,7 @@ public final class SchedulerMetrics implements SchedulerListener {
             case STOP -> RequestOutcome.STOP;
             case LENGTH -> RequestOutcome.LENGTH;
             case ABORT -> RequestOutcome.ABORT;
+            case TIMEOUT -> RequestOutcome.TIMEOUT;
             case ERROR -> RequestOutcome.ERROR;
         };
         metrics.recordFinished(outcome, request.numPromptTokens(), request.numOutputTokens(), request.maxTokens(),

@@ -108,7 +108,7 @@ class BadRequestTest {
             allowed_token_ids        | [5]                      | not supported
             bad_words                | ['x']                    | not supported
             prompt_embeds            | 'AAAA'                   | not supported
-            priority                 | 1                        | not supported
+            priority                 | 1                        | --scheduling-policy priority
             truncate_prompt_tokens   | 4                        | not supported
             response_format          | {'type':'json_object'}   | not supported
             """)
