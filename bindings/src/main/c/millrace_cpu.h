@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 7
+#define MR_ABI_VERSION 8
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -118,10 +118,18 @@ typedef struct mr_weight {
     int32_t reserved;
 } mr_weight;
 
+/* Types of stored keys and values: F32, F16 and BF16 of mr_dtype, and this one. Same numbers as io.millrace.kernels.KvCacheType. */
+#define MR_KV_Q8_0 8
+
 /*
- * Paged key/value storage of one rank.
- *   keys    [layer][block][G][D][block_size]    position runs fastest: one vector load holds one component of several keys
- *   values  [layer][block][G][block_size][D]
+ * Paged key/value storage of one rank: keys and values [layer][block][G][group], where a group is 16 positions of one head, or the whole
+ * block if its size is no multiple of 16 (such a cache is read element by element). Within a group of P positions:
+ *   F32, F16   keys [D][P]            position runs fastest: one vector load holds one component of several keys
+ *              values [P][D]
+ *   BF16       keys [D/2][P][2]       pairs of components, as dot product instructions take them
+ *              values [P/2][D][2]     pairs of positions; [P][D] if P is odd
+ *   Q8_0       keys int8 [D][P], then F16 scales [ceil(D/32)][P]
+ *              values int8 [P][D], then F16 scales [P][ceil(D/32)]
  */
 typedef struct mr_kv_cache {
     void *keys;
@@ -131,7 +139,7 @@ typedef struct mr_kv_cache {
     int32_t block_size;
     int32_t num_kv_heads;
     int32_t head_dim;
-    int32_t dtype; /* mr_dtype: F32, F16 or BF16 */
+    int32_t dtype; /* MR_F32, MR_F16, MR_BF16 or MR_KV_Q8_0 */
 } mr_kv_cache;
 
 /* out[t, :] = table[token_ids[t], :] * scale */
@@ -213,7 +221,7 @@ typedef struct mr_attention_args {
     float soft_cap;
     const float *sinks; /* or NULL */
     int32_t window;
-    int32_t reserved;
+    int32_t bf16_products; /* 1: queries and softmax weights are rounded to BF16 where keys and values are BF16 and mr_has_bf16_dot */
 } mr_attention_args;
 
 /* out = f(gate) * up; gate_up [T, 2 * cols], gate half first. f is silu for MR_OP_SWIGLU, the tanh form of gelu for MR_OP_GEGLU. */

@@ -32,7 +32,7 @@ static const int32_t layout[] = {
     SIZE(mr_attention_args),
     AT(mr_attention_args, qkv), AT(mr_attention_args, out), AT(mr_attention_args, cache), AT(mr_attention_args, num_heads),
     AT(mr_attention_args, layer), AT(mr_attention_args, scale), AT(mr_attention_args, soft_cap), AT(mr_attention_args, sinks),
-    AT(mr_attention_args, window), AT(mr_attention_args, reserved),
+    AT(mr_attention_args, window), AT(mr_attention_args, bf16_products),
     SIZE(mr_swiglu_args),
     AT(mr_swiglu_args, gate_up), AT(mr_swiglu_args, out),
     SIZE(mr_soft_cap_args),

@@ -2,6 +2,7 @@
 #ifndef MILLRACE_INTERNAL_H
 #define MILLRACE_INTERNAL_H
 
+#include "attend.h"
 #include "millrace_cpu.h"
 
 #include <stdbool.h>
@@ -10,9 +11,9 @@
 
 #define MR_CACHE_LINE 64
 /* Keys of a context are reduced in segments of this many positions, each on its own, then merged in ascending order. */
-#define MR_SEGMENT 512
+#define MR_SEGMENT 256
 /* Positions handled between two updates of the running maximum of the online softmax. */
-#define MR_KEY_TILE 32
+#define MR_KEY_TILE 64
 /* Rows (tokens x query heads of one key/value head) that share the loads of one key tile. */
 #define MR_QUERY_ROWS 64
 
@@ -183,6 +184,7 @@ struct mr_kernels {
     /* Working memory an op can need within the capacities of the batch, in bytes. */
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);
+    int64_t (*attention_shared_bytes)(const mr_attention_args *, const mr_batch *, int32_t threads);
     int64_t (*sample_scratch_bytes)(const mr_sample_args *);
     /* Parts of `linear` that have variants of their own. */
     const int32_t *quant_rows; /* the most rows of a quantised kernel */
@@ -191,6 +193,7 @@ struct mr_kernels {
     const int32_t *bf16_rows; /* this and the next two: NULL if the set has no BF16 products */
     mr_micro_kernel (*bf16_micro)(int64_t rows);
     void (*bf16_x)(const float *x, int64_t count, uint16_t *halves);
+    void (*attend_bf16)(const mr_attend_block *); /* part of `attention`; NULL if the set has no BF16 products */
     const mr_probes *probes;
 };
 

@@ -20,6 +20,7 @@ void MR_NAME(mr_quantize)(mr_thread *thread, const mr_quantize_args *a);
 void MR_NAME(mr_pack)(mr_thread *thread, const mr_pack_args *a);
 int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a);
 int64_t MR_NAME(mr_attention_scratch_bytes)(const mr_attention_args *a);
+int64_t MR_NAME(mr_attention_shared_bytes)(const mr_attention_args *a, const mr_batch *batch, int32_t threads);
 int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a);
 
 /* Variants by dot product. */
@@ -32,6 +33,7 @@ extern const mr_probes MR_DOT_NAME(mr_probes);
 extern const int32_t mr_bf16_rows;
 mr_micro_kernel mr_bf16_micro(int64_t rows);
 void mr_bf16_x(const float *x, int64_t count, uint16_t *halves);
+void mr_attend_bf16(const mr_attend_block *b);
 int64_t mr_probe_bf16(void);
 
 #endif

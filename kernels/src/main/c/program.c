@@ -35,12 +35,14 @@ void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op 
 int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch) {
     int64_t scratch = 0;
     int64_t shared = 0;
-    (void)batch;
     for (int32_t i = 0; i < num_ops; i++) {
         const mr_op *op = &ops[i];
         switch (op->kind) {
             case MR_OP_LINEAR: shared = mr_max(shared, team->kernels->linear_shared_bytes(&op->args.linear)); break;
-            case MR_OP_ATTENTION: scratch = mr_max(scratch, team->kernels->attention_scratch_bytes(&op->args.attention)); break;
+            case MR_OP_ATTENTION:
+                scratch = mr_max(scratch, team->kernels->attention_scratch_bytes(&op->args.attention));
+                shared = mr_max(shared, team->kernels->attention_shared_bytes(&op->args.attention, batch, team->threads));
+                break;
             case MR_OP_SAMPLE: scratch = mr_max(scratch, team->kernels->sample_scratch_bytes(&op->args.sample)); break;
             default:
                 if (op->kind < MR_OP_EMBED || op->kind > MR_OP_SOFT_CAP) {

@@ -1,5 +1,6 @@
 /* Rotary position embedding (RoFormer, arXiv 2104.09864) and the write of keys and values into the paged cache. */
 #include "kernels.h"
+#include "kv.h"
 
 static void rotate(float *head, const float *cosine, const float *sine, int64_t half, bool interleaved) {
     if (interleaved) {
@@ -37,6 +38,30 @@ static void normalize(float *x, const float *weight, float eps, int64_t count) {
     }
 }
 
+/* Writes one position of a group. */
+static void store(const mr_kv_cache *cache, char *keys, char *values, int64_t lane, const float *key, const float *value) {
+    int64_t lanes = mr_kv_lanes(cache);
+    int64_t head_dim = cache->head_dim;
+    int32_t dtype = cache->dtype;
+    if (dtype != MR_KV_Q8_0) {
+        for (int64_t d = 0; d < head_dim; d++) {
+            s_store(keys, dtype, mr_key_index(dtype, lanes, d, lane), key[d]);
+            s_store(values, dtype, mr_value_index(dtype, lanes, head_dim, d, lane), value[d]);
+        }
+        return;
+    }
+    for (int64_t d = 0; d < head_dim; d += MR_KV_SCALE_BLOCK) {
+        int64_t count = mr_min(MR_KV_SCALE_BLOCK, head_dim - d);
+        int8_t codes[MR_KV_SCALE_BLOCK];
+        mr_kv_scale(keys, lanes, head_dim)[mr_key_scale_index(lanes, d, lane)] = mr_kv_quantize(key + d, count, codes);
+        for (int64_t i = 0; i < count; i++) {
+            keys[mr_key_index(dtype, lanes, d + i, lane)] = (char)codes[i];
+        }
+        mr_kv_scale(values, lanes, head_dim)[mr_value_scale_index(head_dim, d, lane)] = mr_kv_quantize(value + d, count, codes);
+        memcpy(values + mr_value_index(dtype, lanes, head_dim, d, lane), codes, (size_t)count);
+    }
+}
+
 void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
     const mr_batch *batch = thread->batch;
     const mr_kv_cache *cache = &a->cache;
@@ -44,7 +69,6 @@ void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
     int64_t head_dim = cache->head_dim;
     int64_t group = a->num_heads / kv_heads;
     int64_t half = a->rotary_dim / 2;
-    int64_t bytes = mr_dtype_bytes(cache->dtype);
     int64_t rows = mr_rows(batch, &a->qkv);
     /* One item: a token's key/value head and the query heads that belong to it. */
     for (int64_t item; (item = mr_claim(thread, 1, rows * kv_heads)) < rows * kv_heads;) {
@@ -78,13 +102,8 @@ void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
             normalize(key, a->key_norm, a->norm_eps, head_dim);
         }
         rotate(key, cosine, sine, half, a->interleaved != 0);
-        int64_t slot = position % cache->block_size;
-        int64_t start = ((a->layer * (int64_t)cache->num_blocks + block) * kv_heads + g) * head_dim * cache->block_size;
-        char *keys = (char *)cache->keys + start * bytes;
-        char *values = (char *)cache->values + (start + slot * head_dim) * bytes;
-        for (int64_t d = 0; d < head_dim; d++) {
-            s_store(keys, cache->dtype, d * cache->block_size + slot, key[d]);
-            s_store(values, cache->dtype, d, value[d]);
-        }
+        int64_t offset = mr_kv_group(cache, a->layer, block, g, position % cache->block_size);
+        store(cache, (char *)cache->keys + offset, (char *)cache->values + offset, position % cache->block_size % mr_kv_lanes(cache), key,
+              value);
     }
 }

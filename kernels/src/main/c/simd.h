@@ -43,6 +43,7 @@ static inline float v_sum(vf a) {
 }
 static inline float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
 static inline vf v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+static inline vf v_load_s8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
 static inline vf v_load_bf16(const uint16_t *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
 }
@@ -86,6 +87,7 @@ static inline float v_hmax(vf a) {
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 static inline vf v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+static inline vf v_load_s8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
 static inline vf v_load_bf16(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
@@ -120,6 +122,10 @@ static inline float v_sum(vf a) {
 }
 static inline float v_hmax(vf a) { return vmaxnmvq_f32(a); }
 static inline vf v_load_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+static inline vf v_load_s8(const int8_t *p) {
+    int8_t lanes[8] = {p[0], p[1], p[2], p[3]};
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(lanes)))));
+}
 static inline vf v_load_bf16(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 static inline void v_load_pair_bf16(const uint16_t *p, vf *low, vf *high) {
     uint32x4_t w = vreinterpretq_u32_u16(vld1q_u16(p));
@@ -159,6 +165,7 @@ static inline float v_hmax(vf a) {
 #define MR_SCALAR_F16
 static inline float s_from_f16(uint16_t h);
 static inline vf v_load_f16(const uint16_t *p) { return (vf){s_from_f16(p[0]), s_from_f16(p[1]), s_from_f16(p[2]), s_from_f16(p[3])}; }
+static inline vf v_load_s8(const int8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 static inline vf v_load_bf16(const uint16_t *p) {
     return (vf)((vu){p[0], p[1], p[2], p[3]} << 16);
 }
@@ -212,6 +219,15 @@ static inline uint16_t s_to_f16(float f) {
         return (uint16_t)(sign | (s_bits(s_from_bits(magnitude) + 0.5f) - 0x3f000000u));
     }
     return (uint16_t)(sign | (((magnitude + 0xfffu + (magnitude >> 13 & 1u)) >> 13) - (112u << 10)));
+}
+
+/* One F16 in all lanes. */
+static inline vf v_load_f16_all(const uint16_t *p) {
+#if defined(MR_FOR_AVX512) || defined(MR_FOR_AVX2)
+    return v_set(_cvtsh_ss(*p));
+#else
+    return v_set(s_from_f16(*p));
+#endif
 }
 
 static inline float s_load(const void *p, int32_t dtype, int64_t i) {

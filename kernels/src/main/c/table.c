@@ -18,6 +18,7 @@ const mr_kernels MR_DOT_NAME(mr_kernels) = {
     .pack = MR_NAME(mr_pack),
     .linear_shared_bytes = MR_NAME(mr_linear_shared_bytes),
     .attention_scratch_bytes = MR_NAME(mr_attention_scratch_bytes),
+    .attention_shared_bytes = MR_NAME(mr_attention_shared_bytes),
     .sample_scratch_bytes = MR_NAME(mr_sample_scratch_bytes),
     .quant_rows = &MR_DOT_NAME(mr_quant_rows),
     .quant_micro = MR_DOT_NAME(mr_quant_micro),
@@ -27,5 +28,6 @@ const mr_kernels MR_DOT_NAME(mr_kernels) = {
     .bf16_rows = &mr_bf16_rows,
     .bf16_micro = mr_bf16_micro,
     .bf16_x = mr_bf16_x,
+    .attend_bf16 = mr_attend_bf16,
 #endif
 };

@@ -263,46 +263,96 @@ static void bench_linear(mr_team *team, int threads, int64_t in, int64_t out, in
     mr_memory_free(y.data, y.rows * y.cols * 4);
 }
 
-static void bench_attention(mr_team *team, int32_t tokens, int32_t context, int32_t dtype) {
-    enum { H = 32, G = 8, D = 64, BLOCK = 16 };
+/* The kind of attention to measure. */
+typedef struct attention_shape {
+    int32_t heads;
+    int32_t kv_heads;
+    int32_t dtype;
+    int32_t bf16_products;
+} attention_shape;
+
+/* A step of `tokens` tokens of each of `sequences` contexts, over layers enough that their cache is in no cache of the processor. */
+static void bench_attention(mr_team *team, int threads, attention_shape shape, int32_t sequences, int32_t tokens, int32_t context) {
+    enum { D = 64, BLOCK = 16, MAX_LAYERS = 256 };
     int32_t blocks = (context + BLOCK - 1) / BLOCK;
-    int64_t elements = (int64_t)blocks * BLOCK * G * D;
-    int64_t bytes = dtype == MR_F32 ? 4 : 2;
-    mr_kv_cache cache = {mr_memory_allocate(elements * bytes), mr_memory_allocate(elements * bytes), 1, blocks, BLOCK, G, D, dtype};
-    memset(cache.keys, 0x31, (size_t)(elements * bytes));
-    memset(cache.values, 0x31, (size_t)(elements * bytes));
-    int32_t *positions = malloc((size_t)tokens * 4);
-    int32_t *table = malloc((size_t)blocks * 4);
-    for (int32_t i = 0; i < tokens; i++) {
-        positions[i] = context - tokens + i;
+    int64_t vector = shape.dtype == MR_KV_Q8_0 ? D + 2 * (D / 32) : shape.dtype == MR_F32 ? D * 4 : D * 2;
+    int64_t layer_bytes = (int64_t)sequences * blocks * BLOCK * shape.kv_heads * vector;
+    int32_t layers = (int32_t)((tokens > 1 ? 4 << 20 : 128 << 20) / layer_bytes) + 1;
+    layers = layers > MAX_LAYERS ? MAX_LAYERS : layers;
+    int64_t bytes = layers * layer_bytes;
+    mr_kv_cache cache = {mr_memory_allocate(bytes), mr_memory_allocate(bytes), layers, sequences * blocks, BLOCK, shape.kv_heads, D, shape.dtype};
+    for (int64_t i = 0; i < bytes; i++) {
+        ((uint8_t *)cache.keys)[i] = ((uint8_t *)cache.values)[i] = (uint8_t)(0x30 | ((uint64_t)i * 2654435761u >> 13 & 0x8f));
     }
-    for (int32_t i = 0; i < blocks; i++) {
+    int32_t *positions = malloc((size_t)(sequences * tokens) * 4);
+    int32_t *table = malloc((size_t)(sequences * blocks) * 4);
+    int32_t *start = malloc((size_t)(sequences + 1) * 4);
+    for (int32_t i = 0; i < sequences * tokens; i++) {
+        positions[i] = context - tokens + i % tokens;
+    }
+    for (int32_t i = 0; i < sequences * blocks; i++) {
         table[i] = i;
     }
-    int32_t start[2] = {0, tokens};
+    for (int32_t i = 0; i <= sequences; i++) {
+        start[i] = i * tokens;
+    }
     batch.positions = positions;
     batch.block_tables = table;
     batch.query_start = start;
     batch.max_blocks_per_sequence = blocks;
-    counts[0] = tokens;
-    counts[1] = 1;
-    mr_op op = {.kind = MR_OP_ATTENTION};
-    op.args.attention = (mr_attention_args){.qkv = matrix(tokens, (H + 2 * G) * D, MR_EXTENT_TOKENS), .out = matrix(tokens, H * D, MR_EXTENT_TOKENS),
-                                            .cache = cache, .num_heads = H, .scale = 0.125f};
-    double time = best_of(team, &op, 1);
+    counts[0] = sequences * tokens;
+    counts[1] = sequences;
+    static mr_op ops[MAX_LAYERS];
+    mr_matrix qkv = matrix(sequences * tokens, (shape.heads + 2 * shape.kv_heads) * D, MR_EXTENT_TOKENS);
+    mr_matrix out = matrix(sequences * tokens, shape.heads * D, MR_EXTENT_TOKENS);
+    for (int32_t i = 0; i < layers; i++) {
+        ops[i] = (mr_op){.kind = MR_OP_ATTENTION};
+        ops[i].args.attention = (mr_attention_args){.qkv = qkv, .out = out, .cache = cache, .num_heads = shape.heads, .layer = i, .scale = 0.125f,
+                                                    .bf16_products = shape.bf16_products};
+    }
+    arithmetic a = arithmetic_of(MR_FORMAT_F32);
+    double gbs = read_gbs(threads);
+    double peak = peak_gops(threads, a);
+    double time = best_of(team, ops, layers);
+    double gbs_after = read_gbs(threads);
+    double peak_after = peak_gops(threads, a);
+    gbs = gbs > gbs_after ? gbs : gbs_after;
+    peak = peak > peak_after ? peak : peak_after;
     double pairs = 0;
-    for (int32_t i = 0; i < tokens; i++) {
+    for (int32_t i = 0; i < sequences * tokens; i++) {
         pairs += positions[i] + 1;
     }
-    printf("attention %d of context %d, 32/8 heads x 64, %s cache: %.3f ms, %.1f GB/s of cache, %.1f GFLOP/s\n", tokens, context,
-           dtype == MR_BF16 ? "BF16" : dtype == MR_F16 ? "F16" : "F32", time * 1e3, 2.0 * (double)(elements * bytes) / time * 1e-9,
-           pairs * H * D * 4 / time * 1e-9);
-    mr_memory_free(op.args.attention.qkv.data, tokens * (int64_t)(H + 2 * G) * D * 4);
-    mr_memory_free(op.args.attention.out.data, tokens * (int64_t)H * D * 4);
-    mr_memory_free(cache.keys, elements * bytes);
-    mr_memory_free(cache.values, elements * bytes);
+    double rate = 2.0 * (double)bytes / time * 1e-9;
+    double flops = pairs * shape.heads * D * 4 * layers / time * 1e-9;
+    printf("attention %2d/%d heads x 64, %s cache%s, %2d x %3d tokens of context %5d: %9.1f us a layer  %6.1f GB/s of cache (%3.0f%% of read %5.1f)"
+           "  %6.1f GFLOP/s (%3.0f%% of FMA %5.0f)\n",
+           shape.heads, shape.kv_heads, shape.dtype == MR_KV_Q8_0 ? "Q8_0" : names[shape.dtype], shape.bf16_products ? ", BF16 products" : "",
+           sequences, tokens, context, time / layers * 1e6, rate, 100 * rate / gbs, gbs, flops, 100 * flops / peak, peak);
+    mr_memory_free(qkv.data, qkv.rows * qkv.cols * 4);
+    mr_memory_free(out.data, out.rows * out.cols * 4);
+    mr_memory_free(cache.keys, bytes);
+    mr_memory_free(cache.values, bytes);
     free(positions);
     free(table);
+    free(start);
+}
+
+/* The shapes of Llama-3.2-1B and SmolLM-135M. */
+static void bench_attentions(mr_team *team, int threads) {
+    static const int32_t types[] = {MR_BF16, MR_F16, MR_KV_Q8_0, MR_F32};
+    for (int large = 1; large >= 0; large--) {
+        for (int i = -1; i < 4; i++) {
+            if (i < 0 && !mr_has_bf16_dot(mr_team_isa(team))) {
+                continue;
+            }
+            attention_shape shape = {large ? 32 : 9, large ? 8 : 3, i < 0 ? MR_BF16 : types[i], i < 0};
+            bench_attention(team, threads, shape, 1, 512, 512);
+            bench_attention(team, threads, shape, 1, 512, 4096);
+            bench_attention(team, threads, shape, 1, 1, 128);
+            bench_attention(team, threads, shape, 1, 1, 4096);
+            bench_attention(team, threads, shape, 16, 1, 640);
+        }
+    }
 }
 
 static void bench_overhead(mr_team *team) {
@@ -334,17 +384,14 @@ int main(int argc, char **argv) {
     printf("instruction set %d, %d threads, best of %.1f s each of %s time\n", (int)mr_team_isa(team), threads, seconds,
            threads == 1 ? "processor" : "wall-clock");
     bench_overhead(team);
-    int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone */
+    int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone; 100: attention alone */
     for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q6_K; format++) {
         if (names[format] != NULL && (only < 0 || only == format) && (format != MR_FORMAT_BF16_PAIRS || mr_has_bf16_dot(mr_team_isa(team)))) {
             bench_linear(team, threads, 2048, 8192, format, format == MR_FORMAT_F32 ? 4 : 8);
         }
     }
-    if (only < 0) {
-        bench_attention(team, 1, 4096, MR_BF16);
-        bench_attention(team, 1, 4096, MR_F32);
-        bench_attention(team, 512, 512, MR_BF16);
-        bench_attention(team, 512, 4096, MR_BF16);
+    if (only < 0 || only == 100) {
+        bench_attentions(team, threads);
     }
     mr_memory_free(probe_data, probe_bytes);
     mr_team_destroy(team);

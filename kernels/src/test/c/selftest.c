@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HIDDEN = 40, HEADS = 6, KV_HEADS = 2, DIM = 12, FFN = 50, VOCAB = 77, POSITIONS = 700, TOKENS = 640, SEQUENCES = 4, LOGITS = 4, TOP = 3 };
-enum { QKV = (HEADS + 2 * KV_HEADS) * DIM };
+enum { HIDDEN = 40, HEADS = 6, KV_HEADS = 2, FFN = 50, VOCAB = 77, POSITIONS = 700, TOKENS = 640, SEQUENCES = 4, LOGITS = 4, TOP = 3 };
+/* Head dimension: 12 goes the way of sizes that fit no vector, 32 and 48 that of those that do. */
+static int DIM;
+#define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
 #define CHECK(condition)                                                            \
     do {                                                                            \
@@ -91,7 +93,8 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     state = 7;
     m->blocks_per_sequence = (POSITIONS + block_size - 1) / block_size;
     int32_t blocks = m->blocks_per_sequence * SEQUENCES;
-    int64_t bytes = (int64_t)blocks * block_size * KV_HEADS * DIM * (cache_type == MR_F32 ? 4 : 2);
+    int64_t vector = cache_type == MR_KV_Q8_0 ? DIM + 2 * ((DIM + 31) / 32) : DIM * (cache_type == MR_F32 ? 4 : 2);
+    int64_t bytes = (int64_t)blocks * block_size * KV_HEADS * vector;
     m->cache = (mr_kv_cache){keep(malloc((size_t)bytes)), keep(malloc((size_t)bytes)), 1, blocks, block_size, KV_HEADS, DIM, cache_type};
     memset(m->cache.keys, 0xff, (size_t)bytes); /* NaN: what is not written must not be seen */
     memset(m->cache.values, 0xff, (size_t)bytes);
@@ -117,7 +120,7 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         keep(all[i]->data);
     }
-    float *norm = keep(floats(HIDDEN)); /* all of its elements for rows, the first few for heads and sinks */
+    float *norm = keep(floats(HIDDEN + DIM)); /* for rows, and parts of it for heads and sinks */
     float *bias = keep(floats(QKV));
     int32_t rotary = DIM - 4;
     float *cosine = keep(floats(POSITIONS * rotary / 2));
@@ -140,7 +143,8 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
     op->kind = MR_OP_ATTENTION, op++->args.attention = (mr_attention_args){m->qkv, m->attended, m->cache, HEADS, .scale = 0.3f,
                                                                                     .soft_cap = block_size == 16 ? 2.0f : 0.0f,
                                                                                     .sinks = block_size == 32 ? norm : NULL,
-                                                                                    .window = block_size == 5 ? 100 : 0};
+                                                                                    .window = block_size == 5 ? 100 : 0,
+                                                                                    .bf16_products = 1};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->attended, out, NULL, m->projected};
     op->kind = MR_OP_ADD_RMS_NORM, op++->args.add_rms_norm = (mr_add_rms_norm_args){m->hidden, m->projected, norm, m->normed, 1e-5f, 0};
     op->kind = MR_OP_LINEAR, op++->args.linear = (mr_linear_args){m->normed, up, NULL, m->gate_up};
@@ -358,7 +362,10 @@ int main(void) {
             mr_team *team = mr_team_create(threads, isa, &status);
             CHECK(team != NULL && status == MR_OK);
             for (int32_t dtype = MR_F32; dtype <= MR_BF16; dtype++) {
-                check_invariance(team, dtype, (dtype + threads) % 3, threads == 2 ? 16 : threads == 1 ? 5 : 32);
+                DIM = dtype == MR_F32 ? 32 : dtype == MR_F16 ? 12 : 48;
+                for (int32_t cache = MR_F32; cache <= MR_KV_Q8_0; cache = cache == MR_BF16 ? MR_KV_Q8_0 : cache + 1) {
+                    check_invariance(team, dtype, cache, threads == 2 ? 16 : threads == 1 && cache % 2 == 0 ? 5 : 32);
+                }
             }
             for (int32_t format = MR_FORMAT_BF16_PAIRS; format <= MR_FORMAT_Q6_K; format++) {
                 if (format >= MR_FORMAT_Q8_0 || (format == MR_FORMAT_BF16_PAIRS && mr_has_bf16_dot(isa))) {

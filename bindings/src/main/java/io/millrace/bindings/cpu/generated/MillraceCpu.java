@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)7L;
+    private static final int MR_ABI_VERSION = (int)8L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 7
+     * #define MR_ABI_VERSION 8
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -40,6 +40,15 @@ public class MillraceCpu extends MillraceCpu$shared {
      */
     public static int MR_TILE_COLS() {
         return MR_TILE_COLS;
+    }
+    private static final int MR_KV_Q8_0 = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * #define MR_KV_Q8_0 8
+     * }
+     */
+    public static int MR_KV_Q8_0() {
+        return MR_KV_Q8_0;
     }
     private static final int MR_OK = (int)0L;
     /**

@@ -24,7 +24,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float soft_cap;
  *     const float *sinks;
  *     int32_t window;
- *     int32_t reserved;
+ *     int32_t bf16_products;
  * }
  * }
  */
@@ -44,7 +44,7 @@ public class mr_attention_args {
         MillraceCpu.C_FLOAT.withName("soft_cap"),
         MillraceCpu.C_POINTER.withName("sinks"),
         MillraceCpu.C_INT.withName("window"),
-        MillraceCpu.C_INT.withName("reserved")
+        MillraceCpu.C_INT.withName("bf16_products")
     ).withName("mr_attention_args");
 
     /**
@@ -450,48 +450,48 @@ public class mr_attention_args {
         struct.set(window$LAYOUT, window$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final OfInt bf16_products$LAYOUT = (OfInt)$LAYOUT.select(groupElement("bf16_products"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t bf16_products
      * }
      */
-    public static final OfInt reserved$layout() {
-        return reserved$LAYOUT;
+    public static final OfInt bf16_products$layout() {
+        return bf16_products$LAYOUT;
     }
 
-    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+    private static final long bf16_products$OFFSET = $LAYOUT.byteOffset(groupElement("bf16_products"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t bf16_products
      * }
      */
-    public static final long reserved$offset() {
-        return reserved$OFFSET;
+    public static final long bf16_products$offset() {
+        return bf16_products$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t bf16_products
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static int bf16_products(MemorySegment struct) {
+        return struct.get(bf16_products$LAYOUT, bf16_products$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t bf16_products
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void bf16_products(MemorySegment struct, int fieldValue) {
+        struct.set(bf16_products$LAYOUT, bf16_products$OFFSET, fieldValue);
     }
 
     /**
