@@ -82,9 +82,9 @@ static inline uint16_t mr_kv_quantize(const float *x, int64_t count, int8_t *cod
     if (!finite) {
         scale = 0x7e00u;
     }
-    float inverse = finite && scale != 0 ? 1.0f / s_from_f16(scale) : 0.0f;
+    float divisor = finite && scale != 0 ? s_from_f16(scale) : 1.0f; /* a scale of 0: so are all elements */
     for (int64_t i = 0; i < count; i++) {
-        codes[i] = finite ? (int8_t)rintf(x[i] * inverse) : 1;
+        codes[i] = finite ? (int8_t)rintf(x[i] / divisor) : 1;
     }
     return scale;
 }

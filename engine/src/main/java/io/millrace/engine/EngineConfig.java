@@ -8,7 +8,7 @@ package io.millrace.engine;
  *                           see {@link io.millrace.kernels.Arithmetic}
  * @param maxModelLen        0 = the model's own context length
  * @param maxNumBatchedTokens 0 = default
- * @param kvCacheDtype       {@code auto} (the weights' type), {@code float32}, {@code float16}, {@code bfloat16}
+ * @param kvCacheDtype       {@code auto} (the weights' type), {@code float32}, {@code float16}, {@code bfloat16}, {@code q8_0}
  * @param kvCacheMemoryBytes 0 = from memoryUtilization
  * @param memoryUtilization  share of the memory available to this process at start (cgroup aware) that weights, workspace and KV cache together may take
  * @param numKvBlocks        0 = from memory; otherwise exactly so many

@@ -30,12 +30,7 @@ final class ModelEngine implements Engine {
         this.backend = backend;
         this.batch = backend.batch();
         this.limits = limits;
-        this.kvCacheDtype = switch (cache.shape().dtype()) {
-            case F32 -> "float32";
-            case F16 -> "float16";
-            case BF16 -> "bfloat16";
-            case I32 -> throw new EngineException("CFG-001", "the KV cache cannot hold " + cache.shape().dtype());
-        };
+        this.kvCacheDtype = cache.shape().dtype().label();
         this.outputs = new StepOutputs(batch.sampling, limits.maxNumSeqs());
         this.program = backend.record(ops -> {
             model.forward(ops, cache);

@@ -16,12 +16,13 @@ import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.BatchLimits;
-import io.millrace.kernels.DType;
+import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.QuantFormat;
 import io.millrace.kernels.Quantizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -164,14 +165,14 @@ public final class ModelLoader {
         try (WeightSource stored = source.weights(config)) {
             QuantFormat rounded = quantization(settings);
             double tables = 4.0 * config.ropeElementsPerPosition() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
-            int narrowest = settings.kvCacheDtype().equals("float32") ? 4 : 2;
+            double narrowest = narrowestBytes(settings.kvCacheDtype());
             MemoryPlan.checkBeforeLoading(machine, settings, weightBytes(stored, rounded), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
                     family.activationBytes(config, batchedTokens, logitRows));
             Backend backend = createBackend(settings, batch, threads);
             try (Weights checkpoint = Weights.of(stored, rounded, settings, backend)) {
                 WeightBinder weights = new WeightBinder(checkpoint.source(), backend);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
-                DType kvType = kvType(settings, model);
+                KvCacheType kvType = kvType(settings, model);
                 MemoryPlan memory = MemoryPlan.of(machine, settings, backend.memoryBytes(), model.kvCacheShape(1, settings.blockSize(), kvType),
                         maxModelLen);
                 KvCache cache = backend.kvCache(memory.cache());
@@ -291,15 +292,23 @@ public final class ModelLoader {
         };
     }
 
-    private static DType kvType(EngineConfig settings, DecoderModel model) {
-        return switch (settings.kvCacheDtype()) {
-            case "auto" -> model.weightType();
-            case "float32" -> DType.F32;
-            case "float16" -> DType.F16;
-            case "bfloat16" -> DType.BF16;
-            default -> throw new EngineException("CFG-001", "--kv-cache-dtype is '" + settings.kvCacheDtype()
-                    + "'; supported: auto, float32, float16, bfloat16");
+    /** Bytes that an element of the KV cache takes at least: its type may follow that of weights not yet seen. */
+    private static double narrowestBytes(String kvCacheDtype) {
+        return switch (kvCacheDtype) {
+            case "float32" -> 4;
+            case "q8_0" -> 1 + 2.0 / KvCacheType.SCALE_BLOCK;
+            default -> 2;
         };
+    }
+
+    private static KvCacheType kvType(EngineConfig settings, DecoderModel model) {
+        String asked = settings.kvCacheDtype();
+        if (asked.equals("auto")) {
+            return KvCacheType.of(model.weightType());
+        }
+        return Arrays.stream(KvCacheType.values()).filter(type -> type.label().equals(asked)).findFirst()
+                .orElseThrow(() -> new EngineException("CFG-001", "--kv-cache-dtype is '" + asked + "'; supported: auto, "
+                        + String.join(", ", KvCacheType.labels())));
     }
 
     private static List<String> report(String name, EngineConfig settings, ModelConfig config, Weights checkpoint, WeightBinder weights,

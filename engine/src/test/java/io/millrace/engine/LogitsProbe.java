@@ -10,6 +10,7 @@ import io.millrace.kernels.Backends;
 import io.millrace.kernels.Batch;
 import io.millrace.kernels.BatchLimits;
 import io.millrace.kernels.DType;
+import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.Program;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
@@ -34,7 +35,7 @@ final class LogitsProbe implements AutoCloseable {
                 model = ModelFamilies.of(config).bind(config, new WeightBinder(weights, backend), maxTokens);
             }
         }
-        var cache = backend.kvCache(model.kvCacheShape(blocks, BLOCK_SIZE, kvType));
+        var cache = backend.kvCache(model.kvCacheShape(blocks, BLOCK_SIZE, KvCacheType.of(kvType)));
         program = backend.record(ops -> model.forward(ops, cache));
     }
 

@@ -75,11 +75,8 @@ public final class OpChecks {
         }
     }
 
-    /** A KV cache of positive sizes and floating-point type. */
+    /** A KV cache of positive sizes. */
     public static void kvCache(KvCacheShape shape) {
-        if (shape.dtype() == DType.I32) {
-            throw fail("OP-003", "kvCache", "dtype must be F32, F16 or BF16, got I32");
-        }
         if (shape.numLayers() <= 0 || shape.numBlocks() <= 0 || shape.blockSize() <= 0 || shape.numKvHeads() <= 0 || shape.headDim() <= 0
                 || shape.headDim() % 2 != 0) {
             throw fail("OP-001", "kvCache", "sizes must be positive and headDim even: " + shape);

@@ -23,8 +23,10 @@ public interface AttentionProperties extends BackendUnderTest {
     @ParameterizedTest
     @CsvSource({"1, 1, 8, 8, 16, F32", "4, 2, 16, 16, 16, F32", "6, 2, 64, 64, 16, BF16", "4, 1, 96, 96, 16, F32", "8, 1, 64, 64, 32, F16",
         "4, 4, 128, 128, 16, BF16", "8, 4, 8, 8, 4, F32", "3, 1, 128, 64, 16, F32", "2, 2, 96, 48, 8, F16", "8, 2, 16, 8, 1, BF16",
-        "2, 1, 18, 18, 3, F32", "5, 5, 10, 6, 7, F32"})
-    default void attentionFollowsItsDefinitionOnRaggedBatches(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv) {
+        "2, 1, 18, 18, 3, F32", "5, 5, 10, 6, 7, F32", "6, 2, 64, 64, 16, Q8_0",
+        "9, 3, 64, 64, 32, BF16", "7, 1, 80, 80, 16, Q8_0", "4, 2, 18, 18, 16, Q8_0", "2, 1, 34, 34, 5, Q8_0", "8, 1, 32, 32, 16, F16",
+        "5, 1, 48, 48, 48, BF16"})
+    default void attentionFollowsItsDefinitionOnRaggedBatches(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, KvCacheType kv) {
         assertFollowsDefinition(setup(heads, kvHeads, headDim, rotaryDim, blockSize, kv, new int[] {70, 1, 33, 17, 50}, 11), this);
     }
 
@@ -33,8 +35,9 @@ public interface AttentionProperties extends BackendUnderTest {
     @CsvSource({"4, 2, 16, 16, 16, F32, 0, 0, true, false, false", "8, 2, 64, 32, 16, BF16, 0, 0, true, true, false",
         "4, 1, 96, 96, 16, F32, 2.5, 0, false, false, false", "6, 3, 64, 64, 16, F16, 30, 20, false, true, false",
         "8, 1, 18, 10, 4, F32, 0, 1, true, true, true", "16, 2, 64, 64, 16, BF16, 0, 33, false, false, true",
-        "2, 2, 128, 128, 32, F32, 0.5, 64, false, true, true", "5, 5, 10, 10, 7, F32, 0, 5, false, false, false"})
-    default void optionsOfFamiliesFollowTheirDefinitions(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv,
+        "2, 2, 128, 128, 32, F32, 0.5, 64, false, true, true", "5, 5, 10, 10, 7, F32, 0, 5, false, false, false",
+        "12, 2, 64, 64, 16, Q8_0, 20, 17, false, true, true"})
+    default void optionsOfFamiliesFollowTheirDefinitions(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, KvCacheType kv,
             float softCap, int window, boolean interleaved, boolean norms, boolean sinks) {
         AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)), softCap, window);
         assertFollowsDefinition(new Setup(shape, new Options(interleaved, norms, sinks), kv, blockSize, rotaryDim, new int[] {70, 1, 33, 17, 50},
@@ -45,10 +48,10 @@ public interface AttentionProperties extends BackendUnderTest {
     @CsvSource({"2, 16", "16, 16", "100, 16", "513, 32", "40, 5"})
     default void aWindowSlidesOverLongContextsAndBlocksBeforeItAreNotRead(int window, int blockSize) {
         AttentionShape shape = new AttentionShape(4, 2, 32, 0.2f, 0, window);
-        Setup setup = new Setup(shape, Options.NONE, DType.BF16, blockSize, 32, new int[] {700}, 64, 18);
+        Setup setup = new Setup(shape, Options.NONE, KvCacheType.BF16, blockSize, 32, new int[] {700}, 64, 18);
         float[][] whole = outputsOf(setup, 1, run -> {
             run.prefill(0, 64);
-            assertAttention(run, 0);
+            assertAttention(run, 0, this);
         });
         float[][] forgetting = outputsOf(setup, 2, run -> {
             for (int from = 0, chunk = 1; from < 700; from += chunk, chunk = Math.min(chunk % 17 + 1, 700 - from)) {
@@ -69,14 +72,14 @@ public interface AttentionProperties extends BackendUnderTest {
                 run.step(layer, new Chunk(4, 0, 49), new Chunk(0, 55, 69));
                 run.step(layer, new Chunk(0, 69, 70), new Chunk(4, 49, 50));
                 assertRotatedAndCached(run, layer);
-                assertAttention(run, layer);
+                assertAttention(run, layer, suite);
             }
         }
     }
 
     @ParameterizedTest
-    @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
-    default void attentionHoldsOverLongContexts(DType kv) {
+    @EnumSource(KvCacheType.class)
+    default void attentionHoldsOverLongContexts(KvCacheType kv) {
         Setup setup = setup(2, 1, 32, 32, 16, kv, new int[] {1000, 517}, 12);
         try (RaggedAttention run = new RaggedAttention(this, setup, 3)) {
             for (int from = 0; from < 960; from += 64) {
@@ -88,13 +91,13 @@ public interface AttentionProperties extends BackendUnderTest {
             }
             run.step(1, new Chunk(1, 512, 517), new Chunk(0, 999, 1000));
             assertRotatedAndCached(run, 1);
-            assertAttention(run, 1);
+            assertAttention(run, 1, this);
         }
     }
 
     @ParameterizedTest
-    @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
-    default void resultsAreTheSameBitsHoweverAPromptIsCut(DType kv) {
+    @EnumSource(KvCacheType.class)
+    default void resultsAreTheSameBitsHoweverAPromptIsCut(KvCacheType kv) {
         Setup setup = setup(6, 2, 64, 64, 16, kv, new int[] {64, 45}, 13);
         float[][] whole = outputsOf(setup, 1, run -> run.prefill(0, 64));
         for (int chunk : new int[] {1, 2, 3, 7, 16, 17, 33}) {
@@ -108,7 +111,7 @@ public interface AttentionProperties extends BackendUnderTest {
     @Test
     default void resultsAreTheSameBitsWhoeverSharesTheBatchAndWithAnyThreads() {
         int[] lengths = {40, 64, 3, 29, 17, 1};
-        Setup setup = setup(8, 2, 96, 96, 16, DType.F32, lengths, 14);
+        Setup setup = setup(8, 2, 96, 96, 16, KvCacheType.F32, lengths, 14);
         float[][] alone = outputsOf(setup, 1, run -> run.prefill(0, 64));
         SplittableRandom random = new SplittableRandom(15);
         for (int threads : new int[] {1, 2, 3, 4}) {
@@ -119,10 +122,31 @@ public interface AttentionProperties extends BackendUnderTest {
         }
     }
 
+    /** Few work items and long contexts are where a backend may share one context among threads. */
+    @ParameterizedTest
+    @CsvSource({"9, 3, 64, 0, BF16", "4, 1, 32, 300, Q8_0", "3, 1, 48, 0, F32", "2, 1, 18, 0, F16"})
+    default void longContextsGiveTheSameBitsWithAnyThreads(int heads, int kvHeads, int headDim, int window, KvCacheType kv) {
+        AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, 0.15f, 0, window);
+        Setup setup = new Setup(shape, new Options(false, false, true), kv, 16, headDim, new int[] {1300, 2, 521}, 64, 19);
+        float[][] alone = outputsOf(setup, 1, run -> run.prefill(0, 64));
+        for (int threads : new int[] {2, 3, 8}) {
+            float[][] shared = outputsOf(setup, threads, run -> {
+                run.prefill(0, 64);
+                // Once more, in small steps whose sequences differ in length, over what the prefill left in the cache.
+                for (int back = 40; back > 0; back -= 8) {
+                    run.step(0, new Chunk(0, 1300 - back, 1300 - back + 1), new Chunk(2, 521 - back, 521 - back + 5), new Chunk(1, 1, 2));
+                }
+            });
+            for (int s = 0; s < alone.length; s++) {
+                assertSameBits("sequence " + s + " with " + threads + " threads", shared[s], alone[s]);
+            }
+        }
+    }
+
     @Test
     default void ropeIsExactAtHighPositions() {
         int length = 8192;
-        Setup setup = setup(2, 1, 16, 16, 16, DType.F32, new int[] {length}, 16);
+        Setup setup = setup(2, 1, 16, 16, 16, KvCacheType.F32, new int[] {length}, 16);
         try (RaggedAttention run = new RaggedAttention(this, setup, 1)) {
             for (int position : new int[] {0, 1, 15, 16, 255, 256, 4095, 4097, 8190, 8191}) {
                 // Attention reads positions that were not written: they are whatever a fresh block holds, and not looked at here.
@@ -140,7 +164,7 @@ public interface AttentionProperties extends BackendUnderTest {
 
     @Test
     default void onlyTheSlotsOfTheStepAreWritten() {
-        Setup setup = setup(2, 1, 8, 8, 4, DType.F32, new int[] {10, 10}, 17);
+        Setup setup = setup(2, 1, 8, 8, 4, KvCacheType.F32, new int[] {10, 10}, 17);
         try (RaggedAttention run = new RaggedAttention(this, setup, 2)) {
             run.prefill(0, 10);
             run.prefill(1, 10);
@@ -171,7 +195,7 @@ public interface AttentionProperties extends BackendUnderTest {
         return slots;
     }
 
-    private static Setup setup(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, DType kv, int[] lengths, long seed) {
+    private static Setup setup(int heads, int kvHeads, int headDim, int rotaryDim, int blockSize, KvCacheType kv, int[] lengths, long seed) {
         AttentionShape shape = new AttentionShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)));
         return new Setup(shape, Options.NONE, kv, blockSize, rotaryDim, lengths, 70, seed);
     }
@@ -204,17 +228,13 @@ public interface AttentionProperties extends BackendUnderTest {
     /** Queries and keys are turned, values left alone, and keys and values are in the cache, rounded once to its type. */
     private static void assertRotatedAndCached(RaggedAttention run, int layer) {
         AttentionShape shape = run.setup.shape();
-        double ulp = switch (run.setup.kvType()) {
-            case F16 -> 0x1p-10;
-            case BF16 -> 0x1p-7;
-            default -> 0;
-        };
         for (int s = 0; s < run.inputs.length; s++) {
             float[][] keys = run.cached(layer, s, true);
             float[][] values = run.cached(layer, s, false);
             double[] expected = new double[run.inputs[s].length];
             double[] tolerance = new double[expected.length];
             double[] cacheTolerance = new double[expected.length];
+            KvCacheType type = run.setup.kvType();
             float[] cached = new float[expected.length];
             for (int i = 0; i < expected.length; i++) {
                 int position = i / shape.qkvCols();
@@ -222,7 +242,12 @@ public interface AttentionProperties extends BackendUnderTest {
                 expected[i] = run.rotatedInput(s, position, col / shape.headDim(), col % shape.headDim());
                 tolerance[i] = col < shape.queryCols() + shape.kvCols() ? 2e-5 : 0;
                 // A turn that differs in its last bit may round to the other neighbour in a short type.
-                cacheTolerance[i] = 2e-5 + ulp * Math.abs(expected[i]);
+                cacheTolerance[i] = 2e-5 + switch (type) {
+                    case F32 -> 0;
+                    case F16 -> 0x1p-10 * Math.abs(expected[i]);
+                    case BF16 -> 0x1p-7 * Math.abs(expected[i]);
+                    case Q8_0 -> Math.abs(largestOfBlock(run, s, i)) / 254 * (1 + 0x1p-9);
+                };
                 int k = col - shape.queryCols();
                 cached[i] = k < 0 ? (float) expected[i] : k < shape.kvCols() ? keys[position][k] : values[position][k - shape.kvCols()];
             }
@@ -231,13 +256,26 @@ public interface AttentionProperties extends BackendUnderTest {
             for (int p = 0; p < values.length; p++) {
                 int from = p * shape.qkvCols() + shape.queryCols() + shape.kvCols();
                 float[] input = Arrays.copyOfRange(run.inputs[s], from, from + shape.kvCols());
-                assertSameBits("cached value", values[p], rounded(run.setup.kvType(), input));
+                assertSameBits("cached value", values[p], rounded(type, shape.headDim(), input));
             }
         }
     }
 
+    /** The largest magnitude among the elements, after rotation, that share a scale with element {@code i} of a sequence's inputs. */
+    private static double largestOfBlock(RaggedAttention run, int s, int i) {
+        AttentionShape shape = run.setup.shape();
+        int position = i / shape.qkvCols();
+        int head = i % shape.qkvCols() / shape.headDim();
+        int from = i % shape.qkvCols() % shape.headDim() / KvCacheType.SCALE_BLOCK * KvCacheType.SCALE_BLOCK;
+        double largest = 0;
+        for (int d = from; d < Math.min(shape.headDim(), from + KvCacheType.SCALE_BLOCK); d++) {
+            largest = Math.max(largest, Math.abs(run.rotatedInput(s, position, head, d)));
+        }
+        return largest;
+    }
+
     /** Softmax of all scores at once over the keys and values that the cache gives back. */
-    private static void assertAttention(RaggedAttention run, int layer) {
+    private static void assertAttention(RaggedAttention run, int layer, BackendUnderTest tolerances) {
         AttentionShape shape = run.setup.shape();
         int headDim = shape.headDim();
         int group = shape.numHeads() / shape.numKvHeads();
@@ -284,7 +322,7 @@ public interface AttentionProperties extends BackendUnderTest {
                         int at = p * shape.queryCols() + head * headDim + i;
                         expected[at] = sum;
                         // An error of e in a score is an error of e relative to its weight.
-                        tolerance[at] = (1e-5 + 1e-6 * size) * spread + 1e-7;
+                        tolerance[at] = tolerances.attentionTolerance(shape, run.setup.kvType(), run.setup.blockSize(), size) * spread + 1e-7;
                     }
                 }
             }

@@ -16,6 +16,15 @@ public interface BackendUnderTest {
     }
 
     /**
+     * Error that attention may have, relative to the weighed magnitudes of the values.
+     *
+     * @param size largest {@code sum_i |q_i * k_i| * scale} of the row: an error of e in a score is an error of e relative to its weight
+     */
+    default double attentionTolerance(AttentionShape shape, KvCacheType type, int blockSize, double size) {
+        return 1e-5 + 1e-6 * size;
+    }
+
+    /**
      * Error that a linear layer may have, relative to {@code sum_k |x_k * w_k|}. A backend that rounds activations to the weight's
      * type for the sake of an instruction says so by overriding this.
      */

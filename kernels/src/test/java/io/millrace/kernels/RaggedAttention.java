@@ -27,7 +27,7 @@ final class RaggedAttention implements AutoCloseable {
     }
 
     /** What a case is made of. The random content of sequence {@code s} depends on {@code seed} and {@code s} alone. */
-    record Setup(AttentionShape shape, Options options, DType kvType, int blockSize, int rotaryDim, int[] lengths, int maxTokens, long seed) {
+    record Setup(AttentionShape shape, Options options, KvCacheType kvType, int blockSize, int rotaryDim, int[] lengths, int maxTokens, long seed) {
         int blocksPerSequence() {
             int longest = java.util.Arrays.stream(lengths).max().orElseThrow();
             return (longest + blockSize - 1) / blockSize;

@@ -49,6 +49,31 @@ final class TestValues {
         return out;
     }
 
+    /** Vectors of heads as they are once stored as {@code type}, by its definition. */
+    static float[] rounded(KvCacheType type, int headDim, float[] vectors) {
+        if (type != KvCacheType.Q8_0) {
+            return rounded(type.elements(), vectors);
+        }
+        float[] out = new float[vectors.length];
+        for (int head = 0; head < vectors.length; head += headDim) {
+            for (int from = head; from < head + headDim; from += KvCacheType.SCALE_BLOCK) {
+                int to = Math.min(head + headDim, from + KvCacheType.SCALE_BLOCK);
+                float largest = 0;
+                for (int i = from; i < to; i++) {
+                    largest = Math.max(largest, Math.abs(vectors[i]));
+                }
+                float scale = Float.float16ToFloat(Float.floatToFloat16(largest / 127));
+                if (scale < largest / 127) {
+                    scale = Float.float16ToFloat((short) (Float.floatToFloat16(scale) + 1));
+                }
+                for (int i = from; i < to; i++) {
+                    out[i] = scale == 0 ? 0 : scale * (byte) Math.rint(vectors[i] / scale);
+                }
+            }
+        }
+        return out;
+    }
+
     /**
      * A weight of {@code backend} made of {@code values} {@code [sum of partRows, cols]}, cut into parts of the given heights. The
      * source memory is misaligned, as a slice of a checkpoint may be, and overwritten once the backend has taken the parts over.

@@ -8,6 +8,7 @@ import io.millrace.kernels.DType;
 import io.millrace.kernels.Extent;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.KvCacheShape;
+import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
@@ -122,7 +123,7 @@ final class DecoderFamily implements ModelFamily {
         }
 
         @Override
-        public KvCacheShape kvCacheShape(int numBlocks, int blockSize, DType dtype) {
+        public KvCacheShape kvCacheShape(int numBlocks, int blockSize, KvCacheType dtype) {
             return new KvCacheShape(config.numLayers(), numBlocks, blockSize, config.numKvHeads(), config.headDim(), dtype);
         }
 

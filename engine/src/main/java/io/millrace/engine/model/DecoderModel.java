@@ -3,13 +3,14 @@ package io.millrace.engine.model;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.KvCacheShape;
+import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.Tensor;
 
 /** A model bound to one backend: weights loaded, activations made, ready to be recorded. */
 public interface DecoderModel {
     /** The KV cache this model needs, for a given number of blocks. */
-    KvCacheShape kvCacheShape(int numBlocks, int blockSize, DType dtype);
+    KvCacheShape kvCacheShape(int numBlocks, int blockSize, KvCacheType dtype);
 
     /** One step, from token ids to {@link #logits}; called once, under {@link io.millrace.kernels.Backend#record}. */
     void forward(Ops ops, KvCache cache);

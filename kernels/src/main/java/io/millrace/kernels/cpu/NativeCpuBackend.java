@@ -108,6 +108,11 @@ public final class NativeCpuBackend implements Backend {
         return new NativeCpuBackend(limits, threads, isa, true, arithmetic);
     }
 
+    /** Whether factors may be rounded to BF16 for the sake of the processor's dot products. */
+    boolean bf16Products() {
+        return bf16Products;
+    }
+
     @Override
     public String name() {
         return "cpu";

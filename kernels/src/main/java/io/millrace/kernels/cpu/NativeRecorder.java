@@ -152,6 +152,7 @@ final class NativeRecorder implements Ops {
             mr_attention_args.soft_cap(args, shape.softCap());
             mr_attention_args.sinks(args, sinks == null ? MemorySegment.NULL : sinks.data());
             mr_attention_args.window(args, shape.slidingWindow());
+            mr_attention_args.bf16_products(args, owner.bf16Products() ? 1 : 0);
         });
     }
 
@@ -229,7 +230,7 @@ final class NativeRecorder implements Ops {
         mr_kv_cache.block_size(at, cache.shape().blockSize());
         mr_kv_cache.num_kv_heads(at, cache.shape().numKvHeads());
         mr_kv_cache.head_dim(at, cache.shape().headDim());
-        mr_kv_cache.dtype(at, cache.shape().dtype().ordinal());
+        mr_kv_cache.dtype(at, cache.shape().dtype().nativeCode());
     }
 
     private void owned(String op, Tensor... tensors) {

@@ -82,7 +82,8 @@ final class ReferenceOps {
         }
     }
 
-    void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, ReferenceKvCache cache, int layer) {
+    /** @param vector scratch {@code [headDim]} */
+    void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, ReferenceKvCache cache, int layer, float[] vector) {
         int headDim = shape.headDim();
         int blockSize = cache.shape().blockSize();
         for (long t = 0; t < rows(qkv); t++) {
@@ -97,11 +98,17 @@ final class ReferenceOps {
             int block = block(batch.tokenSequence.getAtIndex(I32, t), position / blockSize);
             long key = cache.index(layer, ReferenceKvCache.KEY, block, position % blockSize);
             long value = cache.index(layer, ReferenceKvCache.VALUE, block, position % blockSize);
-            for (int i = 0; i < shape.kvCols(); i++) {
-                cache.store(key + i, get(qkv, t, shape.queryCols() + i));
-                cache.store(value + i, get(qkv, t, shape.queryCols() + shape.kvCols() + i));
+            for (int col = 0; col < shape.kvCols(); col += headDim) {
+                copy(qkv, t, shape.queryCols() + col, vector);
+                cache.storeVector(key + col, vector);
+                copy(qkv, t, shape.queryCols() + shape.kvCols() + col, vector);
+                cache.storeVector(value + col, vector);
             }
         }
+    }
+
+    private static void copy(Tensor from, long row, long firstCol, float[] to) {
+        MemorySegment.copy(from.data(), F32, 4 * (row * from.cols() + firstCol), to, 0, to.length);
     }
 
     private static void normalizeHead(Tensor qkv, long t, long firstCol, Tensor weight, float eps) {

@@ -74,7 +74,8 @@ final class ReferenceRecorder implements Ops {
         OpChecks.ropeAndCache(qkv, norm, rope, shape, cache, layer);
         owned("ropeAndCache", qkv, rope.cos(), rope.sin(), norm == null ? null : norm.query(), norm == null ? null : norm.key());
         ReferenceKvCache own = own("ropeAndCache", cache);
-        add("ropeAndCache", () -> ops.ropeAndCache(qkv, norm, rope, shape, own, layer));
+        float[] vector = new float[shape.headDim()];
+        add("ropeAndCache", () -> ops.ropeAndCache(qkv, norm, rope, shape, own, layer, vector));
     }
 
     @Override

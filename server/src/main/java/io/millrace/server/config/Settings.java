@@ -59,7 +59,8 @@ public final class Settings {
                 return value;
             }), "tokens per KV cache block");
     public static final Setting<String> KV_CACHE_DTYPE = new Setting<>("kv-cache-dtype", List.of(), Group.MEMORY, Kind.VALUE, "TYPE", "auto",
-            false, Values.choice("auto", "float32", "float16", "bfloat16"), "auto (the weights' type), float32, float16 or bfloat16");
+            false, Values.choice("auto", "float32", "float16", "bfloat16", "q8_0"),
+            "auto (the weights' type), float32, float16, bfloat16, or q8_0 (8 bits and a scale for each 32)");
     public static final Setting<Double> MEMORY_UTILIZATION = new Setting<>("memory-utilization", List.of("gpu-memory-utilization"), Group.MEMORY,
             Kind.VALUE, "SHARE", "0.5", false, Values.fraction(0, 1),
             "share of the memory available at start for weights, workspace and KV cache together");
