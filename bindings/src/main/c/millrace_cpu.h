@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 8
+#define MR_ABI_VERSION 9
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -323,6 +323,10 @@ typedef struct mr_batch {
     int32_t max_logit_rows;
     int32_t max_top;
     int32_t reserved;
+    /* Tokens that only the run before this one knows; NULL = there are none. */
+    const int32_t *token_source;   /* per token: the logit row of that run which drew it, or -1: token_ids has it */
+    const int32_t *history_source; /* per logit row: likewise for the last entry of its history, which the sampler fills in */
+    const int32_t *previous_token; /* `token` of that run */
 } mr_batch;
 
 /* Facts about the machine, as the operating system and the processor tell them; 0 where unknown. */
@@ -383,6 +387,9 @@ MR_API int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_o
 
 /* Runs a prepared program over the present content of `batch`; returns when its outputs are in memory. */
 MR_API int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch);
+
+/* Which operation of its program the caller of mr_program_run is at, -1 if no program runs. Any thread; for reports. */
+MR_API int32_t mr_team_position(const mr_team *team);
 
 /* Working memory held by the team in bytes. */
 MR_API int64_t mr_team_scratch_bytes(const mr_team *team);

@@ -53,6 +53,7 @@ static const int32_t layout[] = {
     AT(mr_batch, logprob), AT(mr_batch, rank), AT(mr_batch, top_ids), AT(mr_batch, top_logprobs), AT(mr_batch, max_tokens),
     AT(mr_batch, max_sequences), AT(mr_batch, max_blocks_per_sequence), AT(mr_batch, max_logit_rows), AT(mr_batch, max_top),
     AT(mr_batch, reserved),
+    AT(mr_batch, token_source), AT(mr_batch, history_source), AT(mr_batch, previous_token),
     SIZE(mr_cpu_info),
     AT(mr_cpu_info, logical_cores), AT(mr_cpu_info, best_isa), AT(mr_cpu_info, features), AT(mr_cpu_info, l1d_bytes),
     AT(mr_cpu_info, l2_bytes), AT(mr_cpu_info, l3_bytes),

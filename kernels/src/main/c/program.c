@@ -24,6 +24,9 @@ static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op
 
 void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops) {
     for (int32_t i = 0; i < num_ops; i++) {
+        if (thread->id == 0) {
+            atomic_store_explicit(&thread->team->position, i, memory_order_relaxed);
+        }
         run_op(thread, kernels, &ops[i]);
         mr_barrier(thread);
         if (atomic_load_explicit(&thread->team->status, memory_order_relaxed) != MR_OK) {
@@ -64,7 +67,9 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
     team->num_ops = num_ops;
     team->batch = batch;
     team->pack = NULL;
-    return mr_team_run(team);
+    int32_t status = mr_team_run(team);
+    atomic_store_explicit(&team->position, -1, memory_order_relaxed);
+    return status;
 }
 
 int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format) {

@@ -57,7 +57,8 @@ void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a) {
     int64_t cols = a->out.cols;
     for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         float *out = a->out.data + t * cols;
-        int64_t id = batch->token_ids[t];
+        int64_t source = batch->token_source == NULL ? -1 : batch->token_source[t];
+        int64_t id = source < 0 ? batch->token_ids[t] : batch->previous_token[source];
         const mr_weight *table = &a->table;
         int64_t row = id;
         while (table->next != NULL && row >= table->out_features) {

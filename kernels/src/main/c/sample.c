@@ -188,6 +188,10 @@ static void apply_penalties(const mr_batch *b, int64_t r, float *logits, int64_t
     const int32_t *history = address(b->history[r]);
     float repetition = b->repetition_penalty[r];
     int32_t length = b->history_len[r];
+    if (b->history_source != NULL && b->history_source[r] >= 0) {
+        /* The caller could not know it yet. One thread has the row, and the host leaves this entry alone. */
+        ((int32_t *)(uintptr_t)b->history[r])[length - 1] = b->previous_token[b->history_source[r]];
+    }
     for (int32_t i = 0; i < length; i++) {
         int32_t id = history[i];
         if (id >= 0 && id < vocab) {

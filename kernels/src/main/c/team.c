@@ -200,6 +200,7 @@ mr_team *mr_team_create(int32_t threads, int32_t isa, int32_t *status) {
         return NULL;
     }
     memset(team, 0, sizeof *team + (size_t)threads * sizeof(mr_member));
+    atomic_store(&team->position, -1);
     team->threads = threads;
     team->isa = chosen;
     team->kernels = kernels;
@@ -263,6 +264,8 @@ int32_t mr_team_reserve(mr_team *team, int64_t scratch_bytes, int64_t shared_byt
 int32_t mr_team_threads(const mr_team *team) { return team->threads; }
 
 int32_t mr_team_isa(const mr_team *team) { return team->isa; }
+
+int32_t mr_team_position(const mr_team *team) { return atomic_load_explicit(&team->position, memory_order_relaxed); }
 
 const char *mr_last_error(const mr_team *team) { return team->error; }
 

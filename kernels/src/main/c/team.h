@@ -39,7 +39,9 @@ struct mr_team {
     int32_t num_ops;
     uint32_t first_phase;
 
-    int32_t threads;
+    MR_ALIGNED _Atomic int32_t position; /* of the caller in its program, -1 outside */
+
+    MR_ALIGNED int32_t threads;
     int32_t isa;
     int32_t started; /* workers that were started and must be joined */
     const mr_kernels *kernels;

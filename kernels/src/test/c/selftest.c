@@ -158,7 +158,7 @@ static void build(model *m, mr_team *team, int32_t dtype, int32_t cache_type, in
                           m->logit_rows, m->temperature, m->top_k, m->top_p, m->min_p, m->repetition, m->frequency, m->presence, m->seed,
                           m->draw, m->target, m->num_top, m->history, m->history_len, m->prompt_len, m->bias_ids, m->bias_values,
                           m->bias_count, m->suppress_ids, m->suppress_count, m->mask, m->token, m->logprob, m->rank, m->top_ids,
-                          m->top_logprobs, TOKENS, SEQUENCES, m->blocks_per_sequence, LOGITS, TOP, 0};
+                          m->top_logprobs, TOKENS, SEQUENCES, m->blocks_per_sequence, LOGITS, TOP, 0, NULL, NULL, NULL};
     CHECK(mr_program_prepare(team, m->ops, 14, &m->batch) == MR_OK);
 }
 

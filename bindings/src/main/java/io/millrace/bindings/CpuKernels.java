@@ -96,6 +96,11 @@ public final class CpuKernels {
         return MillraceCpu.mr_team_isa(team);
     }
 
+    /** Which operation of its program the running thread is at; -1 if none runs. Any thread. */
+    public static int position(MemorySegment team) {
+        return MillraceCpu.mr_team_position(team);
+    }
+
     public static long scratchBytes(MemorySegment team) {
         return MillraceCpu.mr_team_scratch_bytes(team);
     }

@@ -27,8 +27,35 @@ public interface Engine extends AutoCloseable {
     /** Releases what {@link #begin} made. Called once, after its last step; harmless for a sequence never begun. */
     void end(Sequence sequence);
 
-    /** Runs the plan and returns its outputs, valid until the next call. */
+    /** Runs the plan and returns its outputs, valid until the next call. Not while submitted steps are under way. */
     StepResult execute(StepPlan plan);
+
+    /**
+     * Steps that may be submitted and not awaited yet. 1: only {@link #execute} is there. 2: the next step can be planned and submitted
+     * while one runs, and take tokens from it that nobody knows yet ({@link StepPlan#source}).
+     */
+    default int maxStepsInFlight() {
+        return 1;
+    }
+
+    /**
+     * Hands a step over, to be run when those before it are done. The plan and its sequences' known tokens are read before this returns;
+     * until the step has been awaited, no sequence of it may be ended.
+     *
+     * @return the ticket to {@link #await} it with
+     */
+    default long submit(StepPlan plan) {
+        throw new UnsupportedOperationException("ENG-001: this engine runs one step at a time");
+    }
+
+    /**
+     * Waits for a submitted step, the oldest not awaited yet. Its outputs are valid until the second submit after it.
+     *
+     * @throws EngineException if it or one before it could not be computed
+     */
+    default StepResult await(long ticket) {
+        throw new UnsupportedOperationException("ENG-001: this engine runs one step at a time");
+    }
 
     /** Where the step in progress is, for people; null if there is none or it is not known. Any thread. */
     default String position() {

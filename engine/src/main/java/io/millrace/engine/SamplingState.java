@@ -50,9 +50,14 @@ final class SamplingState implements AutoCloseable {
         return java.util.Arrays.stream(all).filter(id -> id >= 0 && id < limits.vocabSize()).distinct().toArray();
     }
 
-    /** Writes everything that logit row {@code r} needs to draw the next token of {@code sequence}. Allocates nothing. */
-    void fill(SamplingRows rows, int r, Sequence sequence) {
-        int produced = sequence.numOutputTokens();
+    /**
+     * Writes everything that logit row {@code r} needs to draw the next token of {@code sequence}. Allocates nothing.
+     *
+     * @param sourceRow the row of the step before that draws the last token of {@code sequence}, which nobody knows yet; -1 = all are known
+     */
+    void fill(SamplingRows rows, int r, Sequence sequence, int sourceRow) {
+        int numPending = sourceRow < 0 ? 0 : 1;
+        int produced = sequence.numOutputTokens() + numPending;
         rows.setGreedy(r, Math.min(rows.maxTop(), Math.max(0, sampling.numLogprobs())));
         rows.setDraw(r, sampling.temperature(), sampling.topK(), sampling.topP(), sampling.minP(), sampling.seed(), produced);
         if (biasIds != 0) {
@@ -62,11 +67,13 @@ final class SamplingState implements AutoCloseable {
             rows.setSuppressed(r, suppressed, numSuppressed);
         }
         if (history != null) {
+            // Entries that a step under way fills in are counted here and never written: the sampler may be reading them.
             int newTokens = sequence.numTokens() - historyLength;
             MemorySegment.copy(sequence.tokenIds(), historyLength, history, I32, 4L * historyLength, newTokens);
-            historyLength += newTokens;
+            historyLength += newTokens + numPending;
             rows.setPenalties(r, sampling.repetitionPenalty(), sampling.frequencyPenalty(), sampling.presencePenalty(), history.address(),
                     sequence.numPromptTokens(), historyLength);
+            rows.setHistorySource(r, sourceRow);
         }
     }
 

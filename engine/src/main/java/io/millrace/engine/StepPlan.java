@@ -10,6 +10,9 @@ public final class StepPlan {
     private final int[] firstPosition;
     private final int[] numTokens;
     private final boolean[] scorePrompt;
+    private final int[] source;
+    private final boolean[] samples;
+    private final int[] numLogitRows;
     private int size;
     private int totalTokens;
     private long stepId;
@@ -19,6 +22,9 @@ public final class StepPlan {
         firstPosition = new int[maxSequences];
         numTokens = new int[maxSequences];
         scorePrompt = new boolean[maxSequences];
+        source = new int[maxSequences];
+        samples = new boolean[maxSequences];
+        numLogitRows = new int[maxSequences];
     }
 
     public void clear(long newStepId) {
@@ -30,10 +36,30 @@ public final class StepPlan {
 
     /** @param score report log-probabilities of the prompt tokens that follow the tokens of this chunk */
     public void add(Sequence sequence, int first, int count, boolean score) {
+        add(sequence, first, count, score, -1);
+    }
+
+    /**
+     * @param sourceEntry the entry of the plan submitted before this one, whose drawn token is the one token of this entry; -1 = all
+     *                    tokens are known
+     */
+    public void add(Sequence sequence, int first, int count, boolean score, int sourceEntry) {
+        if (sourceEntry >= 0 && (count != 1 || first != sequence.numTokens())) {
+            throw new IllegalArgumentException("STEP-003: sequence " + sequence.id() + ": " + count + " tokens from " + first
+                    + " cannot be the one that a step under way draws; " + sequence.numTokens() + " are known");
+        }
         sequences[size] = sequence;
         firstPosition[size] = first;
         numTokens[size] = count;
         scorePrompt[size] = score;
+        source[size] = sourceEntry;
+        samples[size] = first + count == sequence.numTokens() + (sourceEntry < 0 ? 0 : 1);
+        int rows = samples[size] ? 1 : 0;
+        if (score) {
+            int lastScored = Math.min(first + count, sequence.numPromptTokens() - 1);
+            rows += Math.max(0, lastScored - first);
+        }
+        numLogitRows[size] = rows;
         size++;
         totalTokens += count;
     }
@@ -70,9 +96,14 @@ public final class StepPlan {
         return scorePrompt[i];
     }
 
-    /** Whether entry {@code i} ends at its sequence's last known token, so that the next one is drawn. */
+    /** The entry of the plan submitted before whose drawn token is the only token of entry {@code i}; -1 if its tokens are known. */
+    public int source(int i) {
+        return source[i];
+    }
+
+    /** Whether entry {@code i} ended at its sequence's last token when it was added, so that the next one is drawn. */
     public boolean samples(int i) {
-        return firstPosition[i] + numTokens[i] == sequences[i].numTokens();
+        return samples[i];
     }
 
     /**
@@ -80,12 +111,7 @@ public final class StepPlan {
      * the sampled token.
      */
     public int numLogitRows(int i) {
-        int rows = samples(i) ? 1 : 0;
-        if (scorePrompt[i]) {
-            int lastScored = Math.min(firstPosition[i] + numTokens[i], sequences[i].numPromptTokens() - 1);
-            rows += Math.max(0, lastScored - firstPosition[i]);
-        }
-        return rows;
+        return numLogitRows[i];
     }
 
     @Override

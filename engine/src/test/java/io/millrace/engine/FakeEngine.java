@@ -11,7 +11,10 @@ import java.util.Set;
  * sequences, freed too early, not recomputed after preemption or hit under a wrong prefix hash fails the step with an
  * {@link IllegalStateException} that names sequence, position and block.
  *
- * <p>{@link #execute} allocates nothing. Like the real engine it belongs to one thread, and checks it.
+ * <p>Submitted steps are computed at once and told when they are awaited: the tokens that the next step takes from them are the engine's
+ * own, never the caller's. A sequence that is ended while a step with it is under way fails the engine.
+ *
+ * <p>A step allocates nothing. Like the real engine it belongs to one thread, and checks it.
  */
 public final class FakeEngine implements Engine {
     /** Chooses the token after {@code tokenIds[0, numTokens)}; {@code hash} is the hash of that prefix, mixed with the draw if sampling is on. */
@@ -31,10 +34,16 @@ public final class FakeEngine implements Engine {
 
     private final EngineLimits limits;
     private final NextToken nextToken;
+    private final int eosPermille;
     private final StepHook hook;
     private final long[] slots;
     private final Set<Sequence> live = new HashSet<>();
-    private final Result result;
+    private final Result[] results;
+    private final StepPlan[] plans = new StepPlan[2];
+    private final long[] stepIds = new long[2];
+    private final Set<Sequence>[] underWay;
+    private long numSubmitted;
+    private long numAwaited;
     private Thread owner;
     private long numSteps;
     private long numComputedTokens;
@@ -45,11 +54,16 @@ public final class FakeEngine implements Engine {
                 builder.maxLogitRows == 0 ? builder.maxNumSeqs + 128 : builder.maxLogitRows, builder.maxLogprobs, builder.numBlocks,
                 builder.blockSize, builder.eosTokenIds);
         hook = builder.hook;
-        NextToken custom = builder.nextToken;
-        int eosPermille = builder.eosPermille;
-        nextToken = custom != null ? custom : (sequence, hash) -> hashedToken(sequence, hash, eosPermille);
+        nextToken = builder.nextToken;
+        eosPermille = builder.eosPermille;
         slots = new long[limits.numBlocks() * limits.blockSize()];
-        result = new Result(limits);
+        results = new Result[] {new Result(limits), new Result(limits)};
+        underWay = sets();
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Set<Sequence>[] sets() {
+        return new Set[] {new HashSet<Sequence>(), new HashSet<Sequence>()};
     }
 
     /** 64 blocks of 16 tokens, 8 sequences, 256 tokens a step, vocabulary of 1000, end of sequence is id 2 and never drawn. */
@@ -72,28 +86,72 @@ public final class FakeEngine implements Engine {
     @Override
     public void end(Sequence sequence) {
         checkThread();
+        check(!underWay[0].contains(sequence) && !underWay[1].contains(sequence), "sequence %d is ended while a step with it is under way",
+                sequence.id());
         live.remove(sequence);
         sequence.setEngineState(null);
     }
 
     @Override
     public StepResult execute(StepPlan plan) {
-        checkThread();
-        check(!closed, "execute after close");
-        hook.beforeStep(plan);
-        checkPlan(plan);
+        check(numAwaited == numSubmitted, "execute while %d steps are under way", numSubmitted - numAwaited);
+        compute(plan, 0);
+        return results[0];
+    }
+
+    @Override
+    public int maxStepsInFlight() {
+        return 2;
+    }
+
+    @Override
+    public long submit(StepPlan plan) {
+        check(numSubmitted - numAwaited < 2, "%d steps are under way", numSubmitted - numAwaited);
+        int slot = (int) (numSubmitted & 1);
+        compute(plan, slot);
+        plans[slot] = plan;
+        stepIds[slot] = plan.stepId();
         for (int i = 0; i < plan.size(); i++) {
-            write(plan, i);
+            underWay[slot].add(plan.sequence(i));
+        }
+        return numSubmitted++;
+    }
+
+    @Override
+    public StepResult await(long ticket) {
+        checkThread();
+        check(ticket == numAwaited && ticket < numSubmitted, "step %d is not the oldest of those not awaited", ticket);
+        int slot = (int) (ticket & 1);
+        check(plans[slot].stepId() == stepIds[slot], "step %d was planned anew while it was under way", ticket);
+        numAwaited++;
+        underWay[slot].clear();
+        return results[slot];
+    }
+
+    private void compute(StepPlan plan, int slot) {
+        checkThread();
+        check(!closed, "a step after close");
+        hook.beforeStep(plan);
+        Result result = results[slot];
+        Result before = results[1 - slot];
+        checkPlan(plan, slot);
+        for (int i = 0; i < plan.size(); i++) {
+            write(plan, i, before);
         }
         // Only after all writes: a block shared for writing shows up as the other sequence's prefix.
         result.clear();
         for (int i = 0; i < plan.size(); i++) {
-            long hash = verify(plan, i);
-            result.add(plan, i, plan.samples(i) ? draw(plan.sequence(i), hash) : -1);
+            long hash = verify(plan, i, before);
+            result.add(plan, i, plan.samples(i) ? draw(plan.sequence(i), hash, plan.source(i) < 0 ? 0 : 1) : -1);
         }
         numSteps++;
         numComputedTokens += plan.totalTokens();
-        return result;
+    }
+
+    /** The last token may be one that only the step before knows. */
+    private static int tokenId(StepPlan plan, int i, int position, Result before) {
+        Sequence sequence = plan.sequence(i);
+        return plan.source(i) >= 0 && position == plan.firstPosition(i) ? before.token(plan.source(i)) : sequence.tokenId(position);
     }
 
     @Override
@@ -123,7 +181,7 @@ public final class FakeEngine implements Engine {
     public int[] expectedTokens(int[] prompt, SamplingParams sampling) {
         Sequence sequence = new Sequence(-1, prompt, sampling, limits.blockSize());
         while (sequence.numOutputTokens() < sampling.maxTokens() && sequence.numTokens() < limits.maxModelLen()) {
-            int token = draw(sequence, prefixHash(sequence, sequence.numTokens()));
+            int token = draw(sequence, prefixHash(sequence, sequence.numTokens()), 0);
             sequence.append(token);
             if (!sampling.ignoreEos() && limits.isEos(token) || contains(sampling.stopTokenIds(), token)) {
                 break;
@@ -132,7 +190,7 @@ public final class FakeEngine implements Engine {
         return Arrays.copyOfRange(sequence.tokenIds(), prompt.length, sequence.numTokens());
     }
 
-    private void checkPlan(StepPlan plan) {
+    private void checkPlan(StepPlan plan, int slot) {
         check(plan.size() > 0, "empty plan");
         check(plan.size() <= limits.maxNumSeqs(), "%d sequences in a step, limit %d", plan.size(), limits.maxNumSeqs());
         check(plan.totalTokens() <= limits.maxNumBatchedTokens(), "%d tokens in a step, limit %d", plan.totalTokens(),
@@ -144,7 +202,12 @@ public final class FakeEngine implements Engine {
             int end = plan.firstPosition(i) + plan.numTokens(i);
             check(live.contains(sequence), "sequence %d was not begun or has ended", id);
             check(plan.firstPosition(i) >= 0 && plan.numTokens(i) > 0, "sequence %d: empty or negative range", id);
-            check(end <= sequence.numTokens(), "sequence %d: plan reaches token %d of %d", id, end, sequence.numTokens());
+            if (plan.source(i) >= 0) {
+                int source = plan.source(i);
+                check(numSubmitted > numAwaited && source < plans[1 - slot].size() && plans[1 - slot].sequence(source) == sequence
+                        && results[1 - slot].token(source) >= 0, "sequence %d takes a token that the step before did not draw for it", id);
+            }
+            check(end <= sequence.numTokens() + (plan.source(i) < 0 ? 0 : 1), "sequence %d: plan reaches token %d of %d", id, end, sequence.numTokens());
             check(end <= limits.maxModelLen(), "sequence %d: position %d is past the model length %d", id, end, limits.maxModelLen());
             check((long) sequence.numBlocks() * limits.blockSize() >= end, "sequence %d: no block for token %d", id, end - 1);
             for (int j = 0; j < i; j++) {
@@ -155,24 +218,24 @@ public final class FakeEngine implements Engine {
         check(rows <= limits.maxLogitRows(), "%d logit rows in a step, limit %d", rows, limits.maxLogitRows());
     }
 
-    private void write(StepPlan plan, int i) {
+    private void write(StepPlan plan, int i, Result before) {
         Sequence sequence = plan.sequence(i);
         int first = plan.firstPosition(i);
         int end = first + plan.numTokens(i);
         long hash = prefixHash(sequence, first);
         for (int p = first; p < end; p++) {
-            hash = mix(hash, sequence.tokenId(p));
+            hash = mix(hash, tokenId(plan, i, p, before));
             slots[slot(sequence, p)] = hash;
         }
     }
 
     /** Every slot that token {@code end - 1} attends to must hold this sequence's own prefix. Returns the hash of the whole. */
-    private long verify(StepPlan plan, int i) {
+    private long verify(StepPlan plan, int i, Result before) {
         Sequence sequence = plan.sequence(i);
         int end = plan.firstPosition(i) + plan.numTokens(i);
         long hash = EMPTY_PREFIX;
         for (int p = 0; p < end; p++) {
-            hash = mix(hash, sequence.tokenId(p));
+            hash = mix(hash, tokenId(plan, i, p, before));
             long found = slots[slot(sequence, p)];
             if (found != hash) {
                 check(false, found == UNWRITTEN ? "sequence %d: position %d in block %d was never computed"
@@ -191,14 +254,15 @@ public final class FakeEngine implements Engine {
         return block * limits.blockSize() + position % limits.blockSize();
     }
 
-    private int draw(Sequence sequence, long hash) {
+    /** @param numPending output tokens that the sequence does not know of yet */
+    private int draw(Sequence sequence, long hash, int numPending) {
         long h = sequence.sampling().temperature() == 0f ? hash
-                : mix(hash, sequence.sampling().seed() * 31 + sequence.numOutputTokens());
-        return nextToken.next(sequence, h);
+                : mix(hash, sequence.sampling().seed() * 31 + sequence.numOutputTokens() + numPending);
+        return nextToken != null ? nextToken.next(sequence, h) : hashedToken(sequence, h, sequence.numOutputTokens() + numPending);
     }
 
-    private int hashedToken(Sequence sequence, long hash, int eosPermille) {
-        boolean mayEnd = sequence.numOutputTokens() >= sequence.sampling().minTokens();
+    private int hashedToken(Sequence sequence, long hash, int drawIndex) {
+        boolean mayEnd = drawIndex >= sequence.sampling().minTokens();
         if (mayEnd && limits.eosTokenIds().length > 0 && Math.floorMod(hash >>> 20, 1000L) < eosPermille) {
             return limits.eosTokenIds()[0];
         }

@@ -19,8 +19,17 @@ public interface Backend extends AutoCloseable {
     /** One line for people: how weights that are not quantised are multiplied, as far as they were taken over, and why. */
     String arithmetic();
 
-    /** The step's inputs and outputs at fixed addresses. The same object for the life of the backend. */
-    Batch batch();
+    /** The first of the two batches: for whoever runs one step after the other. */
+    default Batch batch() {
+        return batch(0);
+    }
+
+    /**
+     * A step's inputs and outputs at fixed addresses. The same object for the life of the backend.
+     *
+     * @param slot 0 or 1
+     */
+    Batch batch(int slot);
 
     /** An F32 activation buffer {@code [capacity of extent, cols]}, zeroed. */
     Tensor activations(String name, Extent extent, long cols);
@@ -48,7 +57,20 @@ public interface Backend extends AutoCloseable {
     Program record(Consumer<Ops> forward);
 
     /** Runs one step of {@code program} over the present content of {@link #batch()}; returns when its outputs are there. */
-    void run(Program program);
+    default void run(Program program) {
+        run(program, 0);
+    }
+
+    /**
+     * The same over {@code batch(slot)}. Tokens that it takes from the run before ({@link Batch#addDrawn}) are those of the other slot.
+     * Meanwhile another thread may fill or read the other batch.
+     */
+    void run(Program program, int slot);
+
+    /** Where the program that runs is, for people; null if none does or it is not known. Any thread. */
+    default String position(Program program) {
+        return null;
+    }
 
     /** Native bytes held, by kind: {@code weights}, {@code constants}, {@code activations}, {@code kv_cache}, {@code batch}. */
     Map<String, Long> memoryBytes();

@@ -17,7 +17,10 @@ import java.util.stream.Stream;
  *   logitRows     2 (last of s0), 3 (s1), 5 (last of s2)     numLogitRows = 3
  * </pre>
  *
- * All arrays are int32. The capacities are set once; nothing is allocated per step.
+ * <b>Two batches.</b> A backend has two, so that one can be filled and the other read while a step runs. A run may take tokens from the
+ * outputs of the run before it, which was over the other batch ({@link #addDrawn}).
+ *
+ * <p>All arrays are int32. The capacities are set once; nothing is allocated per step.
  */
 public final class Batch {
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;
@@ -30,6 +33,8 @@ public final class Batch {
     /** int32 {@code [numTokens, numSequences, numLogitRows, reserved]}. */
     public final MemorySegment counts;
     public final MemorySegment tokenIds;
+    /** Per token: the logit row of the run before that drew it, or -1 where {@link #tokenIds} has it. */
+    public final MemorySegment tokenSource;
     public final MemorySegment positions;
     /** Which sequence each token belongs to. */
     public final MemorySegment tokenSequence;
@@ -51,6 +56,7 @@ public final class Batch {
         this.maxLogitRows = limits.maxLogitRows();
         counts = arena.allocate(64, 64);
         tokenIds = arena.allocate(4L * maxTokens, 64);
+        tokenSource = arena.allocate(4L * maxTokens, 64);
         positions = arena.allocate(4L * maxTokens, 64);
         tokenSequence = arena.allocate(4L * maxTokens, 64);
         queryStart = arena.allocate(4L * (maxSequences + 1), 64);
@@ -58,7 +64,7 @@ public final class Batch {
         blockTables = arena.allocate(4L * maxSequences * maxBlocksPerSequence, 64);
         logitRows = arena.allocate(4L * maxLogitRows, 64);
         sampling = new SamplingRows(arena, maxLogitRows, limits.maxTopLogprobs());
-        bytes = Stream.of(counts, tokenIds, positions, tokenSequence, queryStart, contextLen, blockTables, logitRows)
+        bytes = Stream.of(counts, tokenIds, tokenSource, positions, tokenSequence, queryStart, contextLen, blockTables, logitRows)
                 .mapToLong(MemorySegment::byteSize).sum() + sampling.byteSize();
     }
 
@@ -108,6 +114,28 @@ public final class Batch {
      * @return index of its first token in the batch
      */
     public int addSequence(int[] ids, int firstPosition, int count, int[] blockIds, int numBlocks) {
+        int t0 = beginSequence(firstPosition, count, blockIds, numBlocks);
+        for (int i = 0; i < count; i++) {
+            tokenIds.setAtIndex(I32, t0 + i, ids[firstPosition + i]);
+            tokenSource.setAtIndex(I32, t0 + i, -1);
+        }
+        return t0;
+    }
+
+    /**
+     * Appends a sequence with one token, at {@code position}, that only the run before this one knows: it is what that run drew for its
+     * logit row {@code sourceRow}.
+     *
+     * @return index of the token in the batch
+     */
+    public int addDrawn(int sourceRow, int position, int[] blockIds, int numBlocks) {
+        int t = beginSequence(position, 1, blockIds, numBlocks);
+        tokenIds.setAtIndex(I32, t, -1);
+        tokenSource.setAtIndex(I32, t, sourceRow);
+        return t;
+    }
+
+    private int beginSequence(int firstPosition, int count, int[] blockIds, int numBlocks) {
         int s = numSequences();
         int t0 = numTokens();
         if (s == maxSequences || t0 + count > maxTokens || numBlocks > maxBlocksPerSequence) {
@@ -115,7 +143,6 @@ public final class Batch {
                     + maxTokens + ", blocks " + numBlocks + "/" + maxBlocksPerSequence + "; run smaller steps or make a larger batch");
         }
         for (int i = 0; i < count; i++) {
-            tokenIds.setAtIndex(I32, t0 + i, ids[firstPosition + i]);
             positions.setAtIndex(I32, t0 + i, firstPosition + i);
             tokenSequence.setAtIndex(I32, t0 + i, s);
         }

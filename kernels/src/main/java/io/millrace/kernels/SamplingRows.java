@@ -60,6 +60,8 @@ public final class SamplingRows {
     public final MemorySegment numTop;
     public final MemorySegment history;
     public final MemorySegment historyLen;
+    /** The logit row of the run before that drew the last entry of the history, which is filled in by {@link Ops#sample}; -1 = it is there. */
+    public final MemorySegment historySource;
     public final MemorySegment promptLen;
     public final MemorySegment biasIds;
     public final MemorySegment biasValues;
@@ -89,6 +91,7 @@ public final class SamplingRows {
         numTop = array(arena, capacity, 4);
         history = array(arena, capacity, 8);
         historyLen = array(arena, capacity, 4);
+        historySource = array(arena, capacity, 4);
         promptLen = array(arena, capacity, 4);
         biasIds = array(arena, capacity, 8);
         biasValues = array(arena, capacity, 8);
@@ -110,7 +113,7 @@ public final class SamplingRows {
     /** Bytes of all arrays. */
     long byteSize() {
         return java.util.stream.Stream.of(temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed, drawIndex,
-                target, numTop, history, historyLen, promptLen, biasIds, biasValues, biasCount, suppressIds, suppressCount, allowedMask, token,
+                target, numTop, history, historyLen, historySource, promptLen, biasIds, biasValues, biasCount, suppressIds, suppressCount, allowedMask, token,
                 logprob, rank, topIds, topLogprobs).mapToLong(MemorySegment::byteSize).sum();
     }
 
@@ -158,6 +161,12 @@ public final class SamplingRows {
         history.setAtIndex(I64, r, historyAddress);
         promptLen.setAtIndex(I32, r, promptTokens);
         historyLen.setAtIndex(I32, r, tokens);
+        historySource.setAtIndex(I32, r, -1);
+    }
+
+    /** After {@link #setPenalties}: the last of its tokens is what the run before drew for its row {@code sourceRow}. */
+    public void setHistorySource(int r, int sourceRow) {
+        historySource.setAtIndex(I32, r, sourceRow);
     }
 
     /** {@code idsAddress}: int32 ids, {@code valuesAddress}: float values, {@code count} of each. */

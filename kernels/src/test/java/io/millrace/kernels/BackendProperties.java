@@ -223,7 +223,7 @@ public interface BackendProperties extends BackendUnderTest {
     default void memoryIsAccountedForByKindAndClosingTwiceIsFine() {
         Backend b = create(SMALL, 1);
         assertThat(b.memoryBytes()).containsOnlyKeys("weights", "constants", "activations", "kv_cache", "batch");
-        assertThat(b.memoryBytes().get("batch")).isEqualTo(segmentBytes(b.batch()) + segmentBytes(b.batch().sampling)).isPositive();
+        assertThat(b.memoryBytes().get("batch")).isEqualTo(2 * (segmentBytes(b.batch()) + segmentBytes(b.batch().sampling))).isPositive();
         weight(b, "w", DType.BF16, 16, new float[16 * 24], 20, 4);
         b.constant("c", 2, 3, new float[6]);
         b.activations("x", Extent.TOKENS, 10);

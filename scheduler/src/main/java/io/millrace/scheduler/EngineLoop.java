@@ -31,6 +31,8 @@ public final class EngineLoop implements GenerationService {
     private final EngineLimits limits;
     private final LongSupplier nanoTime;
     private final Duration lastStep;
+    /** Steps planned and not settled at most. */
+    private final int depth;
     private final StepGuard guard = new StepGuard();
     private final Watchdog watchdog;
     private final Thread watchdogThread;
@@ -54,12 +56,19 @@ public final class EngineLoop implements GenerationService {
     // The engine thread's own, or that of whoever took its place.
     /** The command being run and those taken with it, until they have run. */
     private CommandQueue.Command inHand;
-    /** What the step in progress computes. */
-    private StepPlan inEngine;
+    /** Steps planned and not settled, the oldest first: what they are, their tickets, and when they were planned and handed over. */
+    private final StepPlan[] plans = new StepPlan[2];
+    private final long[] tickets = new long[2];
+    private final long[] startNanos = new long[2];
+    private final long[] submitNanos = new long[2];
+    private int numInFlight;
+    private long lastStepEndNanos;
 
     private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, LoopOptions options) {
         this.engine = engine;
         this.lastStep = options.lastStep();
+        this.lastStepEndNanos = nanoTime.getAsLong();
+        this.depth = options.asyncScheduling() ? Math.min(2, engine.maxStepsInFlight()) : 1;
         this.limits = engine.limits();
         this.nanoTime = nanoTime;
         this.scheduler = new Scheduler(engine, config, nanoTime, listener);
@@ -259,6 +268,7 @@ public final class EngineLoop implements GenerationService {
             failure = message;
             RequestEvents.log("the engine failed; every request ends with an error and new ones are refused", t);
         }
+        awaitInFlight();
         alive = false;
         LockSupport.unpark(watchdogThread);
         // Closed before the last requests end, so that none can slip in behind them.
@@ -278,7 +288,7 @@ public final class EngineLoop implements GenerationService {
     private void serve() {
         while (true) {
             drain();
-            if (scheduler.hasWork()) {
+            if (scheduler.hasWork() || numInFlight > 0) {
                 if (!accepting && System.nanoTime() - shutdownDeadlineNanos >= 0) {
                     return;
                 }
@@ -300,42 +310,96 @@ public final class EngineLoop implements GenerationService {
         }
     }
 
+    /** Plans a step if one more may be under way, then waits for the oldest if there is nothing better to do. */
     private void step() {
+        boolean planned = numInFlight < depth && !scheduler.waitsForSteps() && planNext();
+        if (numInFlight == depth || !planned && numInFlight > 0) {
+            settleOldest();
+        }
+    }
+
+    /** @return false if there is nothing to compute as far as can be known now */
+    private boolean planNext() {
         long start = nanoTime.getAsLong();
         StepPlan plan = scheduler.schedule();
         if (plan.isEmpty()) {
             // Requests without anything to compute have just ended; anything else would spin for ever.
-            if (scheduler.hasWork()) {
+            if (numInFlight == 0 && scheduler.hasWork()) {
                 throw new IllegalStateException("SCH-016: nothing could be scheduled with " + scheduler);
             }
-            return;
+            return false;
         }
-        stats.setPlan(plan);
-        long scheduled = nanoTime.getAsLong();
-        StepResult result = execute(plan);
-        long executed = nanoTime.getAsLong();
+        int at = numInFlight++;
+        plans[at] = plan;
+        startNanos[at] = start;
+        submitNanos[at] = nanoTime.getAsLong();
+        if (depth > 1) {
+            guard.enter();
+            try {
+                tickets[at] = engine.submit(plan);
+            } finally {
+                guard.leave();
+            }
+        }
+        return true;
+    }
+
+    private void settleOldest() {
+        StepPlan plan = plans[0];
+        StepResult result = await(plan, tickets[0]);
         if (abandoned != null) {
             // Everybody has been told already; what is left is to free what they held.
+            removeOldest();
+            awaitInFlight();
             scheduler.finishAll(FinishReason.ERROR, abandoned);
             abandoned = null;
             return;
         }
+        long start = startNanos[0];
+        long submitted = submitNanos[0];
+        removeOldest();
+        long executed = nanoTime.getAsLong();
+        stats.setPlan(plan);
         scheduler.settle(plan, result);
         long settled = nanoTime.getAsLong();
-        retryAfter.onStep(plan.totalTokens(), settled - start);
-        stats.setOutcome(progress, limits.numBlocks(), start, scheduled - start, executed - scheduled, settled - executed);
-        progress.onStepTook(settled - start);
+        // Of a step that was planned while another ran, only the time counts in which that was done.
+        long began = Math.max(submitted, lastStepEndNanos);
+        long took = settled - Math.max(start, lastStepEndNanos);
+        lastStepEndNanos = executed;
+        retryAfter.onStep(plan.totalTokens(), took);
+        stats.setOutcome(progress, limits.numBlocks(), start, submitted - start, executed - began, settled - executed);
+        progress.onStepTook(took);
         scheduler.events().step(stats);
     }
 
-    private StepResult execute(StepPlan plan) {
-        inEngine = plan;
+    private void removeOldest() {
+        numInFlight--;
+        plans[0] = plans[1];
+        tickets[0] = tickets[1];
+        startNanos[0] = startNanos[1];
+        submitNanos[0] = submitNanos[1];
+    }
+
+    private StepResult await(StepPlan plan, long ticket) {
         guard.enter();
         try {
-            return engine.execute(plan);
+            return depth > 1 ? engine.await(ticket) : engine.execute(plan);
         } finally {
             guard.leave();
-            inEngine = null;
+        }
+    }
+
+    /** The engine is done with every step that was submitted; what they computed is dropped. */
+    private void awaitInFlight() {
+        for (; numInFlight > 0; removeOldest()) {
+            try {
+                if (depth > 1) {
+                    await(plans[0], tickets[0]);
+                }
+            } catch (RuntimeException | Error e) {
+                // Told already, or soon: a failed step fails those behind it.
+                LOG.log(System.Logger.Level.DEBUG, "a step under way has failed", e);
+            }
         }
     }
 
@@ -388,7 +452,8 @@ public final class EngineLoop implements GenerationService {
 
         @Override
         public String describe() {
-            String inside = guard.inItsPlace(() -> "  step " + inEngine.stepId() + " is in the engine: " + inEngine + "\n  scheduler: " + scheduler);
+            String inside = guard.inItsPlace(() -> "  step " + plans[0].stepId() + " is in the engine: " + plans[0]
+                    + (numInFlight > 1 ? "\n  step " + plans[1].stepId() + " follows: " + plans[1] : "") + "\n  scheduler: " + scheduler);
             String position = engine.position();
             return (inside != null ? inside : "  the engine thread is not inside the engine; scheduler as last published: " + progress)
                     + (position == null ? "" : "\n  engine: " + position) + "\n  accepting " + accepting + ", " + admission.numInside()
@@ -449,6 +514,9 @@ public final class EngineLoop implements GenerationService {
 
         @Override
         void run() {
+            while (numInFlight > 0) {
+                settleOldest();
+            }
             try {
                 scheduler.checkIntegrity();
                 answer.complete(null);

@@ -212,14 +212,21 @@ final class KvAllocator {
     }
 
     /**
-     * Proves that free + cached + used blocks are all blocks, that each counts as many references as running requests hold it, and that
+     * Proves that free + cached + used blocks are all blocks, that each counts as many references as running and leaving requests hold it, and that
      * what is indexed is about the tokens of those who hold it. Slow; for tests and diagnosis.
      *
      * @throws IllegalStateException with the numbers
      */
-    void checkIntegrity(RequestList running) {
+    void checkIntegrity(RequestList running, RequestList leaving) {
         holders = holders == null ? new int[pool.numBlocks()] : holders;
-        for (RequestState r = running.head(); r != null; r = r.next) {
+        countHolders(running);
+        countHolders(leaving);
+        pool.checkIntegrity(holders);
+        index.checkIntegrity();
+    }
+
+    private void countHolders(RequestList list) {
+        for (RequestState r = list.head(); r != null; r = r.next) {
             Sequence sequence = r.sequence;
             int[] blockIds = sequence.blockIds();
             for (int k = 0; k < sequence.numBlocks(); k++) {
@@ -231,7 +238,5 @@ final class KvAllocator {
             }
             Lifecycle.check(r.numIndexedBlocks <= sequence.numBlocks(), r, "has more indexed blocks than blocks");
         }
-        pool.checkIntegrity(holders);
-        index.checkIntegrity();
     }
 }

@@ -9,6 +9,8 @@ import java.util.function.LongSupplier;
  */
 final class Lifecycle {
     final RequestList running = new RequestList();
+    /** Ended, but still part of a step under way: they keep their blocks, and the engine their sequence, until it is settled. */
+    private final RequestList leaving = new RequestList();
     final WaitingQueue waiting;
     private final DeadlineHeap deadlines = new DeadlineHeap();
     final KvAllocator kv;
@@ -39,6 +41,7 @@ final class Lifecycle {
 
     void submit(RequestState request) {
         request.arrivalOrder = nextArrivalOrder++;
+        request.maxComputedTokens = (int) Math.min((long) request.numPromptTokens() + request.maxTokens(), engine.limits().maxModelLen()) - 1;
         if (!prefixCaching) {
             RequestState first = request.leader() == null ? request : request.leader();
             request.salt = CacheSalt.ofGroup(first.id());
@@ -150,7 +153,11 @@ final class Lifecycle {
             deadlines.remove(request);
         }
         leaveQueue(request);
-        kv.release(request);
+        if (request.numInFlight == 0) {
+            kv.release(request);
+        } else {
+            leaving.addLast(request);
+        }
         request.phase = RequestState.Phase.FINISHED;
         request.finishNanos = nanoTime.getAsLong();
         // Told last: whoever waits for the end finds place and blocks free.
@@ -162,19 +169,43 @@ final class Lifecycle {
                     request.finishNanos - request.arrivalNanos);
         }
         try {
+            if (request.numInFlight == 0) {
+                endSequence(request);
+            }
+        } finally {
+            events.finished(request, reason, stopTokenId, message);
+        }
+    }
+
+    /** Frees what an ended request kept while a step with it was under way. */
+    void retire(RequestState request) {
+        leaving.remove(request);
+        kv.release(request);
+        endSequence(request);
+    }
+
+    private void endSequence(RequestState request) {
+        try {
             if (request.begun) {
                 engine.end(request.sequence);
             }
         } catch (RuntimeException e) {
             // It costs the engine what it keeps for one sequence; the other requests can do without that.
             RequestEvents.log("SCH-017: the engine could not end " + request, e);
-        } finally {
-            events.finished(request, reason, stopTokenId, message);
         }
     }
 
-    /** Ends every request. A failing engine does not stop it. */
+    /** Ends every request; no step is under way. A failing engine does not stop it. */
     void finishAll(FinishReason reason, String message) {
+        while (!leaving.isEmpty()) {
+            RequestState request = leaving.head();
+            try {
+                retire(request);
+            } catch (RuntimeException | Error e) {
+                RequestEvents.log("the engine could not end " + request, e);
+            }
+        }
+        publish();
         while (hasWork()) {
             RequestState request = running.isEmpty() ? waiting.head() : running.head();
             try {
@@ -231,7 +262,10 @@ final class Lifecycle {
         check(numDeadlines + waitingDeadlines[0] == deadlines.size(), deadlines.first(), "is first of " + deadlines.size()
                 + " deadlines, of which there are " + (numDeadlines + waitingDeadlines[0]));
         deadlines.checkIntegrity();
-        kv.checkIntegrity(running);
+        for (RequestState r = leaving.head(); r != null; r = r.next) {
+            check(r.phase == RequestState.Phase.FINISHED && r.numInFlight > 0, r, "is leaving");
+        }
+        kv.checkIntegrity(running, leaving);
     }
 
     static void check(boolean holds, RequestState request, String complaint) {

@@ -7,9 +7,10 @@ import java.time.Duration;
  *
  * @param stepTimeout work without a finished step for so long, and ten times the slowest step of late, is a stall: it is reported, and
  *                    three times as long ends the requests with an error
+ * @param asyncScheduling whether the next step is planned and submitted while one runs, where the engine can
  * @param lastStep    beyond the grace of a shutdown: how long a step in progress may take to end
  */
-public record LoopOptions(Duration stepTimeout, Duration lastStep) {
+public record LoopOptions(Duration stepTimeout, boolean asyncScheduling, Duration lastStep) {
     public LoopOptions {
         if (stepTimeout.isNegative() || stepTimeout.isZero() || lastStep.isNegative()) {
             throw new IllegalArgumentException("SCH-001: stepTimeout " + stepTimeout + " must be positive and lastStep " + lastStep
@@ -17,16 +18,20 @@ public record LoopOptions(Duration stepTimeout, Duration lastStep) {
         }
     }
 
-    /** A minute for a step, half a minute for the last one. */
+    /** A minute for a step, half a minute for the last one, one step after the other. */
     public static LoopOptions defaults() {
-        return new LoopOptions(Duration.ofSeconds(60), Duration.ofSeconds(30));
+        return new LoopOptions(Duration.ofSeconds(60), false, Duration.ofSeconds(30));
     }
 
     public LoopOptions withStepTimeout(Duration value) {
-        return new LoopOptions(value, lastStep);
+        return new LoopOptions(value, asyncScheduling, lastStep);
+    }
+
+    public LoopOptions withAsyncScheduling(boolean value) {
+        return new LoopOptions(stepTimeout, value, lastStep);
     }
 
     LoopOptions withLastStep(Duration value) {
-        return new LoopOptions(stepTimeout, value);
+        return new LoopOptions(stepTimeout, asyncScheduling, value);
     }
 }

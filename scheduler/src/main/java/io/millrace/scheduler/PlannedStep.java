@@ -17,14 +17,32 @@ final class PlannedStep {
     }
 
     void add(RequestState request) {
-        requests[plan.size()] = request;
-        plan.add(request.sequence, request.sequence.numComputedTokens(), request.numScheduled, request.scheduledScoring);
+        int i = plan.size();
+        int first = request.sequence.numComputedTokens();
+        requests[i] = request;
+        plan.add(request.sequence, first, request.numScheduled, request.scheduledScoring, request.numPending > 0 ? request.plannedEntry : -1);
+        // From here on the next step can be planned as if this one were done.
+        request.sequence.setNumComputedTokens(first + request.numScheduled);
+        request.numInFlight++;
+        request.numPending += plan.samples(i) ? 1 : 0;
+        request.plannedEntry = i;
+    }
+
+    /** The step will not be settled: it has failed. */
+    void forget() {
+        for (int i = 0; i < plan.size(); i++) {
+            if (requests[i] != null) {
+                take(i);
+            }
+        }
     }
 
     /** The request of entry {@code i}, which is forgotten: ended requests are not kept from the garbage collector. */
     RequestState take(int i) {
         RequestState request = requests[i];
         requests[i] = null;
+        request.numInFlight--;
+        request.numPending -= plan.samples(i) ? 1 : 0;
         return request;
     }
 }

@@ -16,6 +16,8 @@ final class Planner {
     private final int maxRunning;
     private final int blockSize;
     private boolean nobodyToPreempt;
+    private boolean overlapped;
+    private boolean waitsForSteps;
     private final QueueOrder order;
     /** Somebody who waits could not enter in this step: nobody else does. */
     private boolean admissionClosed;
@@ -32,8 +34,15 @@ final class Planner {
         this.blockSize = blockSize;
     }
 
-    /** Fills {@code step}, which is empty. */
-    void plan(PlannedStep step) {
+    /**
+     * Fills {@code step}, which is empty.
+     *
+     * @param beside whether a step is under way. Then nobody is preempted: whoever cannot get a block sits this step out and
+     *               {@link #waitsForSteps} says so, since the step under way may end requests whose blocks are enough
+     */
+    void plan(PlannedStep step, boolean beside) {
+        overlapped = beside;
+        waitsForSteps = false;
         budget.reset();
         nobodyToPreempt = false;
         requests.expire();
@@ -88,6 +97,11 @@ final class Planner {
         kv.indexPlanned(request, count > 1 ? request.sequence.numComputedTokens() + count : 0);
     }
 
+    /** Whether somebody could go on only by preempting another: the next step is to be planned when none is under way. */
+    boolean waitsForSteps() {
+        return waitsForSteps;
+    }
+
     private void preempt(RequestState victim) {
         if (victim.numScheduled > 0) {
             budget.giveBack(victim);
@@ -98,6 +112,10 @@ final class Planner {
 
     /** The youngest that is younger than {@code request}, has progressed, and has nobody count on its part in this step; null if there is none. */
     private RequestState victimFor(RequestState request) {
+        if (overlapped) {
+            waitsForSteps = true;
+            return null;
+        }
         boolean isOldest = request == running.head();
         if (nobodyToPreempt && !isOldest) {
             return null;
@@ -192,6 +210,10 @@ final class Planner {
             }
         }
         if (victim == null || blocks < kv.numMissing(request, request.numTokensToCompute()) - request.numSharedBlocks) {
+            return false;
+        }
+        if (overlapped) {
+            waitsForSteps = true;
             return false;
         }
         preempt(victim);

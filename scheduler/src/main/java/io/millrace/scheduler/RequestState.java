@@ -49,6 +49,13 @@ final class RequestState implements RequestHandle, RequestTimeline {
     int numScheduled;
     int numScheduledRows;
     boolean scheduledScoring;
+    /** Planned steps with this request that are not settled yet, and how many of them draw a token: nobody knows those yet. */
+    int numInFlight;
+    int numPending;
+    /** Its entry in the plan last scheduled with it. */
+    int plannedEntry;
+    /** Most tokens that are ever computed: the last one drawn is never fed back. */
+    int maxComputedTokens = Integer.MAX_VALUE;
     int numPreemptions;
     /** Whether the sink was told of the end, which it is once. */
     boolean toldEnd;
@@ -170,7 +177,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
     int numTokensToCompute() {
         SamplingParams sampling = sequence.sampling();
         if (sampling.maxTokens() > 0) {
-            return sequence.numTokens();
+            return Math.min(sequence.numTokens() + numPending, maxComputedTokens);
         }
         return sampling.numPromptLogprobs() >= 0 ? sequence.numPromptTokens() - 1 : 0;
     }

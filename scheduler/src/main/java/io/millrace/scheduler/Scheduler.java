@@ -36,7 +36,9 @@ final class Scheduler {
     private final Lifecycle requests;
     private final Planner planner;
     private final Settler settler;
-    private final PlannedStep step;
+    /** The step being planned and the one under way, by turns. */
+    private final PlannedStep[] steps;
+    private int numInFlight;
     private final int maxRunning;
     private long stepId;
 
@@ -55,7 +57,7 @@ final class Scheduler {
         this.planner = new Planner(requests, new StepBudget(limits, maxTokens, config.maxPrefillChunk()), nanoTime, maxRunning,
                 limits.blockSize());
         this.settler = new Settler(requests, limits);
-        this.step = new PlannedStep(maxRunning);
+        this.steps = new PlannedStep[] {new PlannedStep(maxRunning), new PlannedStep(maxRunning)};
     }
 
     Progress progress() {
@@ -97,8 +99,12 @@ final class Scheduler {
         requests.finish(request, FinishReason.ABORT, -1, null);
     }
 
-    /** Ends every request. A failing engine does not stop it. */
+    /** Ends every request. What was planned and not settled is dropped: the engine must be done with it. A failing engine does not stop this. */
     void finishAll(FinishReason reason, String message) {
+        for (PlannedStep step : steps) {
+            step.forget();
+        }
+        numInFlight = 0;
         requests.finishAll(reason, message);
     }
 
@@ -107,18 +113,32 @@ final class Scheduler {
         requests.tellAll(reason, message);
     }
 
-    /** The next step; the same object every time. Empty if there is nothing to compute. */
+    /**
+     * The next step; one of two objects by turns. Empty if there is nothing to compute. With one planned step not settled yet, the next is
+     * planned as if that were done: with a token that it draws as an input where a request goes on, and without knowing who ends in it.
+     */
     StepPlan schedule() {
-        step.clear(++stepId);
-        planner.plan(step);
+        if (numInFlight == 2) {
+            throw new IllegalStateException("SCH-029: a third step was to be planned with two under way");
+        }
+        PlannedStep step = steps[(int) (++stepId & 1)];
+        step.clear(stepId);
+        planner.plan(step, numInFlight > 0);
         requests.publish();
+        numInFlight += step.plan.isEmpty() ? 0 : 1;
         return step.plan;
     }
 
-    /** Takes in the outputs of the plan last scheduled: hands out tokens, ends requests, frees their blocks. */
+    /** Whether the next step should be planned only when all steps under way are settled. */
+    boolean waitsForSteps() {
+        return numInFlight > 0 && planner.waitsForSteps();
+    }
+
+    /** Takes in the outputs of the oldest plan not settled: hands out tokens, ends requests, frees their blocks. */
     void settle(StepPlan plan, StepResult result) {
         long now = nanoTime.getAsLong();
-        settler.settle(step, result, now);
+        settler.settle(steps[(int) (plan.stepId() & 1)], result, now);
+        numInFlight--;
         Progress progress = requests.progress;
         progress.numSteps = progress.numSteps + 1;
         progress.lastStepNanos = now;

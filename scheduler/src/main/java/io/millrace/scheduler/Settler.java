@@ -2,7 +2,6 @@ package io.millrace.scheduler;
 
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.SamplingParams;
-import io.millrace.engine.Sequence;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 
@@ -25,14 +24,19 @@ final class Settler {
     }
 
     private void settleEntry(StepPlan plan, StepResult result, int i, RequestState request, long now) {
-        Sequence sequence = request.sequence;
         boolean samples = plan.samples(i);
         int first = plan.firstPosition(i);
         int end = first + plan.numTokens(i);
-        sequence.setNumComputedTokens(end);
+        if (request.phase == RequestState.Phase.FINISHED) {
+            // It ended while this step was under way: what it drew is nobody's, and what it held can go now.
+            if (request.numInFlight == 0) {
+                requests.retire(request);
+            }
+            return;
+        }
         requests.kv.indexComputed(request, end);
         // Recomputed prompts have an output already and are not told again.
-        if (request.numRemaining() == 0 && request.numOutputTokens() == 0) {
+        if (end >= Math.min(request.numPromptTokens(), request.numTokensToCompute()) && request.numOutputTokens() == 0) {
             events.prefilled(request);
         }
         if (request.abortRequested()) {
@@ -53,7 +57,7 @@ final class Settler {
         }
         if (samples) {
             takeToken(request, result.token(i), result, result.sampledRow(i), now);
-        } else if (request.numRemaining() == 0) {
+        } else if (end == request.numTokensToCompute()) {
             requests.finish(request, FinishReason.LENGTH, -1, null);
         }
     }

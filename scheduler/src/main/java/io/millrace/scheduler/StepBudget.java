@@ -63,7 +63,7 @@ final class StepBudget {
     private static int rows(RequestState request, int count) {
         Sequence sequence = request.sequence;
         int end = sequence.numComputedTokens() + count;
-        int rows = count > 0 && end == sequence.numTokens() ? 1 : 0;
+        int rows = count > 0 && end == sequence.numTokens() + request.numPending ? 1 : 0;
         if (request.scheduledScoring) {
             rows += Math.max(0, Math.min(end, sequence.numPromptTokens() - 1) - sequence.numComputedTokens());
         }

@@ -10,8 +10,9 @@ import java.util.Collections;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicLong;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Property: under any interleaving of submits, aborts and the end, every accepted request ends exactly once and nothing leaks. */
 @Timeout(60)
@@ -21,10 +22,12 @@ class EngineLoopStressTest {
 
     private record Submitted(int[] prompt, SamplingParams sampling, RecordingSink sink, boolean aborted) {}
 
-    @Test
-    void eightThreadsSubmitAndAbortUntilTheEnd() throws Exception {
+    @ParameterizedTest(name = "overlapped {0}")
+    @ValueSource(booleans = {false, true})
+    void eightThreadsSubmitAndAbortUntilTheEnd(boolean overlapped) throws Exception {
         FakeEngine engine = FakeEngine.builder().maxModelLen(96).blocks(24, 8).maxNumBatchedTokens(48).eosPermille(10).build();
-        EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(8, 48, 20, 16), SchedulerListener.NONE);
+        EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(8, 48, 20, 16), SchedulerListener.NONE,
+                LoopOptions.defaults().withAsyncScheduling(overlapped));
         List<Submitted> all = Collections.synchronizedList(new ArrayList<>());
         AtomicLong numRefused = new AtomicLong();
         List<Throwable> failures = Collections.synchronizedList(new ArrayList<>());

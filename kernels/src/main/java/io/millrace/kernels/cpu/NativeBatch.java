@@ -10,7 +10,8 @@ import java.lang.foreign.MemorySegment;
 final class NativeBatch {
     private NativeBatch() {}
 
-    static MemorySegment describe(Batch batch, Arena arena) {
+    /** @param previous the batch of the run before each run over {@code batch} */
+    static MemorySegment describe(Batch batch, Batch previous, Arena arena) {
         MemorySegment at = mr_batch.allocate(arena);
         mr_batch.counts(at, batch.counts);
         mr_batch.token_ids(at, batch.tokenIds);
@@ -51,6 +52,9 @@ final class NativeBatch {
         mr_batch.max_blocks_per_sequence(at, batch.maxBlocksPerSequence());
         mr_batch.max_logit_rows(at, batch.maxLogitRows());
         mr_batch.max_top(at, rows.maxTop());
+        mr_batch.token_source(at, batch.tokenSource);
+        mr_batch.history_source(at, rows.historySource);
+        mr_batch.previous_token(at, previous.sampling.token);
         return at;
     }
 }

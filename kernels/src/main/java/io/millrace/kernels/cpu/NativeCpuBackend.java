@@ -49,8 +49,8 @@ public final class NativeCpuBackend implements Backend {
     private final boolean bf16Products;
     private final Arena arena = Arena.ofShared();
     private final MemorySegment team;
-    private final Batch batch;
-    private final MemorySegment nativeBatch;
+    private final Batch[] batches;
+    private final MemorySegment[] nativeBatches;
     /** Elements that lost bits when they were taken over, by the format they had. */
     private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
     private long weightBytes;
@@ -72,8 +72,9 @@ public final class NativeCpuBackend implements Backend {
         // Nothing is in the arena yet: if this fails there is nothing to free.
         this.team = CpuKernels.createTeam(threads, isa.ordinal());
         try {
-            this.batch = new Batch(limits, arena);
-            this.nativeBatch = NativeBatch.describe(batch, arena);
+            this.batches = new Batch[] {new Batch(limits, arena), new Batch(limits, arena)};
+            this.nativeBatches = new MemorySegment[] {NativeBatch.describe(batches[0], batches[1], arena),
+                NativeBatch.describe(batches[1], batches[0], arena)};
         } catch (RuntimeException | Error e) {
             CpuKernels.destroyTeam(team);
             arena.close();
@@ -137,8 +138,8 @@ public final class NativeCpuBackend implements Backend {
     }
 
     @Override
-    public Batch batch() {
-        return batch;
+    public Batch batch(int slot) {
+        return batches[slot];
     }
 
     @Override
@@ -249,17 +250,23 @@ public final class NativeCpuBackend implements Backend {
         NativeRecorder recorder = new NativeRecorder(this, arena.scope());
         forward.accept(recorder);
         NativeProgram program = new NativeProgram(this, recorder.names(), recorder.write(arena));
-        CpuKernels.prepare(team, program.ops(), program.numOps(), nativeBatch);
+        CpuKernels.prepare(team, program.ops(), program.numOps(), nativeBatches[0]);
         return program;
     }
 
     @Override
-    public void run(Program program) {
+    public void run(Program program, int slot) {
         if (!(program instanceof NativeProgram own) || own.owner() != this) {
             throw OpChecks.foreign("run", "program", program, name());
         }
         requireOpen();
-        CpuKernels.run(team, own.ops(), own.numOps(), nativeBatch);
+        CpuKernels.run(team, own.ops(), own.numOps(), nativeBatches[slot]);
+    }
+
+    @Override
+    public String position(Program program) {
+        int at = arena.scope().isAlive() ? CpuKernels.position(team) : -1;
+        return at < 0 || at >= program.numOps() ? null : "operation " + at + " of " + program.numOps() + " (" + program.opNames().get(at) + ")";
     }
 
     @Override
@@ -271,7 +278,7 @@ public final class NativeCpuBackend implements Backend {
         bytes.put("constants", constantBytes);
         bytes.put("activations", activationBytes + CpuKernels.scratchBytes(team));
         bytes.put("kv_cache", kvCacheBytes);
-        bytes.put("batch", batch.byteSize());
+        bytes.put("batch", batches[0].byteSize() + batches[1].byteSize());
         return bytes;
     }
 

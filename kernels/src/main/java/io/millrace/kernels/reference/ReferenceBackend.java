@@ -31,7 +31,7 @@ public final class ReferenceBackend implements Backend {
 
     private final BatchLimits limits;
     private final Arena arena = Arena.ofShared();
-    private final Batch batch;
+    private final StepSlots slots;
     private long weightBytes;
     private long constantBytes;
     private long activationBytes;
@@ -39,7 +39,7 @@ public final class ReferenceBackend implements Backend {
 
     private ReferenceBackend(BatchLimits limits) {
         this.limits = limits;
-        this.batch = new Batch(limits, arena);
+        this.slots = new StepSlots(limits, arena);
     }
 
     public static ReferenceBackend create(BatchLimits limits) {
@@ -62,8 +62,8 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public Batch batch() {
-        return batch;
+    public Batch batch(int slot) {
+        return slots.batch(slot);
     }
 
     @Override
@@ -116,17 +116,18 @@ public final class ReferenceBackend implements Backend {
     @Override
     public Program record(Consumer<Ops> forward) {
         requireOpen();
-        ReferenceRecorder recorder = new ReferenceRecorder(batch, arena.scope());
+        ReferenceRecorder recorder = new ReferenceRecorder(slots, arena.scope());
         forward.accept(recorder);
         return new Recorded(this, List.copyOf(recorder.names), recorder.steps.toArray(new Runnable[0]));
     }
 
     @Override
-    public void run(Program program) {
+    public void run(Program program, int slot) {
         if (!(program instanceof Recorded recorded) || recorded.owner != this) {
             throw OpChecks.foreign("run", "program", program, name());
         }
         requireOpen();
+        slots.use(slot);
         for (Runnable step : recorded.steps) {
             step.run();
         }
@@ -140,7 +141,7 @@ public final class ReferenceBackend implements Backend {
         bytes.put("constants", constantBytes);
         bytes.put("activations", activationBytes);
         bytes.put("kv_cache", kvCacheBytes);
-        bytes.put("batch", batch.byteSize());
+        bytes.put("batch", slots.batch(0).byteSize() + slots.batch(1).byteSize());
         return bytes;
     }
 

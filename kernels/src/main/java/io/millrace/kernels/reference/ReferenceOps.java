@@ -1,7 +1,6 @@
 package io.millrace.kernels.reference;
 
 import io.millrace.kernels.AttentionShape;
-import io.millrace.kernels.Batch;
 import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
@@ -13,17 +12,17 @@ final class ReferenceOps {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;
 
-    private final Batch batch;
+    private final StepSlots slots;
 
-    ReferenceOps(Batch batch) {
-        this.batch = batch;
+    ReferenceOps(StepSlots slots) {
+        this.slots = slots;
     }
 
     private long rows(Tensor t) {
         return switch (t.extent()) {
             case FIXED -> t.rows();
-            case TOKENS -> batch.numTokens();
-            case LOGIT_ROWS -> batch.numLogitRows();
+            case TOKENS -> slots.now.numTokens();
+            case LOGIT_ROWS -> slots.now.numLogitRows();
         };
     }
 
@@ -37,7 +36,8 @@ final class ReferenceOps {
 
     void embed(ReferenceWeight table, float scale, Tensor out) {
         for (long t = 0; t < rows(out); t++) {
-            int id = batch.tokenIds.getAtIndex(I32, t);
+            int source = slots.now.tokenSource.getAtIndex(I32, t);
+            int id = source < 0 ? slots.now.tokenIds.getAtIndex(I32, t) : slots.before.sampling.token(source);
             for (long c = 0; c < out.cols(); c++) {
                 set(out, t, c, table.at(id, c) * scale);
             }
@@ -87,7 +87,7 @@ final class ReferenceOps {
         int headDim = shape.headDim();
         int blockSize = cache.shape().blockSize();
         for (long t = 0; t < rows(qkv); t++) {
-            int position = batch.positions.getAtIndex(I32, t);
+            int position = slots.now.positions.getAtIndex(I32, t);
             // Queries and keys lie side by side and are rotated alike.
             for (int head = 0; head < shape.numHeads() + shape.numKvHeads(); head++) {
                 if (norm != null) {
@@ -95,7 +95,7 @@ final class ReferenceOps {
                 }
                 rotate(qkv, t, (long) head * headDim, rope, position);
             }
-            int block = block(batch.tokenSequence.getAtIndex(I32, t), position / blockSize);
+            int block = block(slots.now.tokenSequence.getAtIndex(I32, t), position / blockSize);
             long key = cache.index(layer, ReferenceKvCache.KEY, block, position % blockSize);
             long value = cache.index(layer, ReferenceKvCache.VALUE, block, position % blockSize);
             for (int col = 0; col < shape.kvCols(); col += headDim) {
@@ -138,7 +138,7 @@ final class ReferenceOps {
     }
 
     private int block(int sequence, int index) {
-        return batch.blockTables.getAtIndex(I32, (long) sequence * batch.maxBlocksPerSequence() + index);
+        return slots.now.blockTables.getAtIndex(I32, (long) sequence * slots.now.maxBlocksPerSequence() + index);
     }
 
     /**
@@ -163,8 +163,8 @@ final class ReferenceOps {
             int layer, double[] scores, double[] sum) {
         int headDim = shape.headDim();
         int blockSize = cache.shape().blockSize();
-        int sequence = batch.tokenSequence.getAtIndex(I32, t);
-        int contextEnd = batch.positions.getAtIndex(I32, t) + 1;
+        int sequence = slots.now.tokenSequence.getAtIndex(I32, t);
+        int contextEnd = slots.now.positions.getAtIndex(I32, t) + 1;
         int contextBegin = shape.slidingWindow() == 0 ? 0 : Math.max(0, contextEnd - shape.slidingWindow());
         double max = sinks == null ? Double.NEGATIVE_INFINITY : get(sinks, 0, head);
         for (int p = contextBegin; p < contextEnd; p++) {
@@ -223,7 +223,7 @@ final class ReferenceOps {
     void gatherLogitRows(Tensor x, Tensor out) {
         long rowBytes = 4 * x.cols();
         for (long r = 0; r < rows(out); r++) {
-            MemorySegment.copy(x.data(), batch.logitRows.getAtIndex(I32, r) * rowBytes, out.data(), r * rowBytes, rowBytes);
+            MemorySegment.copy(x.data(), slots.now.logitRows.getAtIndex(I32, r) * rowBytes, out.data(), r * rowBytes, rowBytes);
         }
     }
 }

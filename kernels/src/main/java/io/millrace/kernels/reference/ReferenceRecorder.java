@@ -1,7 +1,6 @@
 package io.millrace.kernels.reference;
 
 import io.millrace.kernels.AttentionShape;
-import io.millrace.kernels.Batch;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.OpChecks;
 import io.millrace.kernels.Ops;
@@ -18,14 +17,14 @@ final class ReferenceRecorder implements Ops {
     final List<String> names = new ArrayList<>();
     final List<Runnable> steps = new ArrayList<>();
     private final MemorySegment.Scope scope;
-    private final Batch batch;
+    private final StepSlots slots;
     private final ReferenceOps ops;
 
     /** @param scope lifetime of everything that the backend made */
-    ReferenceRecorder(Batch batch, MemorySegment.Scope scope) {
+    ReferenceRecorder(StepSlots slots, MemorySegment.Scope scope) {
         this.scope = scope;
-        this.batch = batch;
-        this.ops = new ReferenceOps(batch);
+        this.slots = slots;
+        this.ops = new ReferenceOps(slots);
     }
 
     @Override
@@ -83,7 +82,7 @@ final class ReferenceRecorder implements Ops {
         OpChecks.attention(qkv, shape, sinks, cache, layer, out);
         owned("attention", qkv, sinks, out);
         ReferenceKvCache own = own("attention", cache);
-        double[] scores = new double[batch.maxBlocksPerSequence() * cache.shape().blockSize()];
+        double[] scores = new double[slots.now.maxBlocksPerSequence() * cache.shape().blockSize()];
         double[] sum = new double[shape.headDim()];
         add("attention", () -> ops.attention(qkv, shape, sinks, own, layer, out, scores, sum));
     }
@@ -120,9 +119,9 @@ final class ReferenceRecorder implements Ops {
     public void sample(Tensor logits) {
         OpChecks.sample(logits);
         owned("sample", logits);
-        ReferenceSampler sampler = new ReferenceSampler(batch.sampling, Math.toIntExact(logits.cols()));
+        ReferenceSampler sampler = new ReferenceSampler(slots, Math.toIntExact(logits.cols()));
         add("sample", () -> {
-            for (int r = 0; r < batch.numLogitRows(); r++) {
+            for (int r = 0; r < slots.now.numLogitRows(); r++) {
                 sampler.sample(logits, r);
             }
         });

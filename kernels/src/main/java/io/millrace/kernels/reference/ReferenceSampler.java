@@ -17,7 +17,8 @@ final class ReferenceSampler {
     /** All of native memory: the row's lists are given by address. */
     private static final MemorySegment NATIVE = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
-    private final SamplingRows rows;
+    private final StepSlots slots;
+    private SamplingRows rows;
     private final int vocab;
     private final float[] logits;
     /** Unnormalised probability of each id; 0 for those that the filters dropped. */
@@ -30,8 +31,8 @@ final class ReferenceSampler {
     private double rawMax;
     private double logTotal;
 
-    ReferenceSampler(SamplingRows rows, int vocab) {
-        this.rows = rows;
+    ReferenceSampler(StepSlots slots, int vocab) {
+        this.slots = slots;
         this.vocab = vocab;
         logits = new float[vocab];
         weights = new double[vocab];
@@ -42,6 +43,7 @@ final class ReferenceSampler {
 
     /** Row {@code r} of {@code logits} {@code [L, vocab]}; results go to the output arrays of the sampling rows. */
     void sample(Tensor logitsTensor, int r) {
+        rows = slots.now.sampling;
         loadFinite(logitsTensor, r);
         setLogSumExp();
         sortByLogit();
@@ -137,6 +139,10 @@ final class ReferenceSampler {
         long history = rows.history.getAtIndex(I64, r);
         if (history == 0 || (repetition == 1 && frequency == 0 && presence == 0)) {
             return;
+        }
+        int source = rows.historySource.getAtIndex(I32, r);
+        if (source >= 0) {
+            NATIVE.set(ValueLayout.JAVA_INT_UNALIGNED, history + 4L * (rows.historyLen.getAtIndex(I32, r) - 1), slots.before.sampling.token(source));
         }
         Arrays.fill(seen, false);
         Arrays.fill(outputCount, 0);

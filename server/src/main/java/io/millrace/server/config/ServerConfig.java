@@ -21,7 +21,7 @@ import java.util.OptionalLong;
 public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
         int maxPrefillChunk, int maxNumQueuedRequests, Queueing queueing, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
-        Duration shutdownTimeout, Duration stepTimeout, boolean logStats,
+        Duration shutdownTimeout, Duration stepTimeout, boolean asyncScheduling, boolean logStats,
         String quantization, String quantizationCache) {
 
     /** Who is served first and how much may wait; 0 = no bound, for the tokens the default. */
@@ -54,7 +54,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
                 values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.ENABLE_PREFIX_CACHING),
                 values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
                 values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
-                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), !values.get(Settings.DISABLE_LOG_STATS),
+                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), values.get(Settings.ASYNC_SCHEDULING), !values.get(Settings.DISABLE_LOG_STATS),
                 values.get(Settings.QUANTIZATION), values.get(Settings.QUANTIZATION_CACHE));
     }
 
@@ -127,7 +127,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     }
 
     public LoopOptions loopOptions() {
-        return LoopOptions.defaults().withStepTimeout(stepTimeout);
+        return LoopOptions.defaults().withStepTimeout(stepTimeout).withAsyncScheduling(asyncScheduling);
     }
 
     public SchedulerConfig schedulerConfig(EngineLimits limits) {

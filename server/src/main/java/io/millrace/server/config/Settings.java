@@ -50,6 +50,8 @@ public final class Settings {
             "requests that one API key may have running and waiting; 0: no limit");
     public static final Setting<Integer> MAX_TOKENS_PER_MINUTE_PER_KEY = count("max-tokens-per-minute-per-key", Group.MEMORY, "0", 0,
             "prompt and output tokens that one API key may use, averaged over a minute; 0: no limit");
+    public static final Setting<Boolean> ASYNC_SCHEDULING = new Setting<>("async-scheduling", List.of(), Group.MEMORY, Kind.SWITCH, "", "false",
+            false, Values.bool(), "plan and submit the next step while one runs; a request that ends costs a surplus row in that step");
     public static final Setting<Integer> BLOCK_SIZE = new Setting<>("block-size", List.of(), Group.MEMORY, Kind.VALUE, "TOKENS", "16", false,
             Values.one(text -> {
                 int value = Values.count(1, 256, false).parse(List.of(text));
@@ -95,7 +97,7 @@ public final class Settings {
 
     /** In the order of the help. */
     public static final List<Setting<?>> ALL = List.of(MODEL, QUANTIZATION, QUANTIZATION_CACHE, MAX_MODEL_LEN, GENERATION_CONFIG, SEED, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS,
-            MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MAX_NUM_QUEUED_TOKENS, SCHEDULING_POLICY, PRIORITY_AGING, MAX_NUM_REQS_PER_KEY,
+            MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MAX_NUM_QUEUED_TOKENS, ASYNC_SCHEDULING, SCHEDULING_POLICY, PRIORITY_AGING, MAX_NUM_REQS_PER_KEY,
             MAX_TOKENS_PER_MINUTE_PER_KEY, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
             ENABLE_PREFIX_CACHING,
             BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,

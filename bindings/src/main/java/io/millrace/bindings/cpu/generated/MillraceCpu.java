@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)8L;
+    private static final int MR_ABI_VERSION = (int)9L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 8
+     * #define MR_ABI_VERSION 9
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -1247,6 +1247,66 @@ public class MillraceCpu extends MillraceCpu$shared {
                 traceDowncall("mr_program_run", team, ops, num_ops, batch);
             }
             return (int)mh$.invokeExact(team, ops, num_ops, batch);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_team_position {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_team_position");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_team_position(const mr_team *team)
+     * }
+     */
+    public static FunctionDescriptor mr_team_position$descriptor() {
+        return mr_team_position.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_team_position(const mr_team *team)
+     * }
+     */
+    public static MethodHandle mr_team_position$handle() {
+        return mr_team_position.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_team_position(const mr_team *team)
+     * }
+     */
+    public static MemorySegment mr_team_position$address() {
+        return mr_team_position.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_team_position(const mr_team *team)
+     * }
+     */
+    public static int mr_team_position(MemorySegment team) {
+        var mh$ = mr_team_position.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_team_position", team);
+            }
+            return (int)mh$.invokeExact(team);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

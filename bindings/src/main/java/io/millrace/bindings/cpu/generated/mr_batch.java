@@ -54,6 +54,9 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t max_logit_rows;
  *     int32_t max_top;
  *     int32_t reserved;
+ *     const int32_t *token_source;
+ *     const int32_t *history_source;
+ *     const int32_t *previous_token;
  * }
  * }
  */
@@ -102,7 +105,10 @@ public class mr_batch {
         MillraceCpu.C_INT.withName("max_blocks_per_sequence"),
         MillraceCpu.C_INT.withName("max_logit_rows"),
         MillraceCpu.C_INT.withName("max_top"),
-        MillraceCpu.C_INT.withName("reserved")
+        MillraceCpu.C_INT.withName("reserved"),
+        MillraceCpu.C_POINTER.withName("token_source"),
+        MillraceCpu.C_POINTER.withName("history_source"),
+        MillraceCpu.C_POINTER.withName("previous_token")
     ).withName("mr_batch");
 
     /**
@@ -1826,6 +1832,138 @@ public class mr_batch {
      */
     public static void reserved(MemorySegment struct, int fieldValue) {
         struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout token_source$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("token_source"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const int32_t *token_source
+     * }
+     */
+    public static final AddressLayout token_source$layout() {
+        return token_source$LAYOUT;
+    }
+
+    private static final long token_source$OFFSET = $LAYOUT.byteOffset(groupElement("token_source"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const int32_t *token_source
+     * }
+     */
+    public static final long token_source$offset() {
+        return token_source$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const int32_t *token_source
+     * }
+     */
+    public static MemorySegment token_source(MemorySegment struct) {
+        return struct.get(token_source$LAYOUT, token_source$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const int32_t *token_source
+     * }
+     */
+    public static void token_source(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(token_source$LAYOUT, token_source$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout history_source$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("history_source"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const int32_t *history_source
+     * }
+     */
+    public static final AddressLayout history_source$layout() {
+        return history_source$LAYOUT;
+    }
+
+    private static final long history_source$OFFSET = $LAYOUT.byteOffset(groupElement("history_source"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const int32_t *history_source
+     * }
+     */
+    public static final long history_source$offset() {
+        return history_source$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const int32_t *history_source
+     * }
+     */
+    public static MemorySegment history_source(MemorySegment struct) {
+        return struct.get(history_source$LAYOUT, history_source$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const int32_t *history_source
+     * }
+     */
+    public static void history_source(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(history_source$LAYOUT, history_source$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout previous_token$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("previous_token"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const int32_t *previous_token
+     * }
+     */
+    public static final AddressLayout previous_token$layout() {
+        return previous_token$LAYOUT;
+    }
+
+    private static final long previous_token$OFFSET = $LAYOUT.byteOffset(groupElement("previous_token"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const int32_t *previous_token
+     * }
+     */
+    public static final long previous_token$offset() {
+        return previous_token$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const int32_t *previous_token
+     * }
+     */
+    public static MemorySegment previous_token(MemorySegment struct) {
+        return struct.get(previous_token$LAYOUT, previous_token$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const int32_t *previous_token
+     * }
+     */
+    public static void previous_token(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(previous_token$LAYOUT, previous_token$OFFSET, fieldValue);
     }
 
     /**
