@@ -50,14 +50,14 @@ class OverlappedSteppingTest {
         long numOverlapped;
         long numDrawn;
 
-        Pipeline(FakeEngine.Builder builder, int maxPrefillChunk) {
+        Pipeline(FakeEngine.Builder builder, int maxPrefillChunk, SchedulingPolicy policy) {
             engine = builder.build();
             scheduler = new Scheduler(engine, new SchedulerConfig(engine.limits().maxNumSeqs(), engine.limits().maxNumBatchedTokens(),
-                    maxPrefillChunk, 1 << 20, true), () -> nanos, SchedulerListener.NONE, 7);
+                    maxPrefillChunk, 1 << 20, true, QueueConfig.of(policy, 3)), () -> nanos, SchedulerListener.NONE, 7);
         }
 
-        RequestState submit(int[] prompt, SamplingParams sampling) {
-            RequestState request = new RequestState(requests.size() + 1, new GenerationRequest(prompt, sampling, new RecordingSink(), null),
+        RequestState submit(int[] prompt, SamplingParams sampling, Terms terms) {
+            RequestState request = new RequestState(requests.size() + 1, new GenerationRequest(prompt, sampling, new RecordingSink(), null, terms),
                     engine.limits().blockSize(), nanos, null);
             requests.add(request);
             scheduler.submit(request);
@@ -110,7 +110,8 @@ class OverlappedSteppingTest {
         int numSeqs = 1 + random.nextInt(12);
         int numBlocks = (64 + blockSize - 1) / blockSize + random.nextInt(160 / blockSize);
         Pipeline p = new Pipeline(FakeEngine.builder().maxModelLen(64).eosPermille(40).blocks(numBlocks, blockSize).maxNumSeqs(numSeqs)
-                .maxNumBatchedTokens(1 + random.nextInt(60)).maxLogitRows(numSeqs + random.nextInt(20)), 1 + random.nextInt(40));
+                .maxNumBatchedTokens(1 + random.nextInt(60)).maxLogitRows(numSeqs + random.nextInt(20)), 1 + random.nextInt(40),
+                SchedulingPolicy.values()[(int) (seed % SchedulingPolicy.values().length)]);
         for (int i = 0; i < 15_000; i++) {
             int op = random.nextInt(20);
             int numInside = p.requests.size() - (int) p.scheduler.progress().numFinished;
@@ -118,7 +119,7 @@ class OverlappedSteppingTest {
                 p.submit(Harness.prompt(random.nextInt(4), 1 + random.nextInt(40)), SamplingParams.builder()
                         .temperature(random.nextInt(2)).seed(random.nextLong()).maxTokens(random.nextInt(40))
                         .minTokens(random.nextInt(4)).stopTokenIds(random.nextInt(1000))
-                        .numPromptLogprobs(random.nextInt(3) == 0 ? 0 : -1).build());
+                        .numPromptLogprobs(random.nextInt(3) == 0 ? 0 : -1).build(), new Terms(random.nextInt(3), random.nextInt(3), 0));
             } else if (op == 3 && numInside > 0) {
                 RequestState victim = p.requests.get(p.requests.size() - 1 - random.nextInt(Math.min(30, p.requests.size())));
                 if (random.nextBoolean()) {
@@ -154,14 +155,15 @@ class OverlappedSteppingTest {
     /** Length is known beforehand and costs no surplus; an end that only the token tells costs one row in one step. */
     @Test
     void anEndCostsAtMostOneSurplusToken() {
-        Pipeline byLength = new Pipeline(FakeEngine.builder(), 256);
-        byLength.submit(Harness.prompt(1, 10), SamplingParams.greedy(20));
+        Pipeline byLength = new Pipeline(FakeEngine.builder(), 256, SchedulingPolicy.FCFS);
+        byLength.submit(Harness.prompt(1, 10), SamplingParams.greedy(20), Terms.DEFAULT);
         byLength.drain();
         assertThat(byLength.engine.numComputedTokens()).isEqualTo(10 + 19);
 
         AtomicInteger drawn = new AtomicInteger();
-        Pipeline byEos = new Pipeline(FakeEngine.builder().nextToken((sequence, hash) -> drawn.incrementAndGet() == 8 ? 2 : 5), 256);
-        RequestState request = byEos.submit(Harness.prompt(1, 10), SamplingParams.greedy(100));
+        Pipeline byEos = new Pipeline(FakeEngine.builder().nextToken((sequence, hash) -> drawn.incrementAndGet() == 8 ? 2 : 5), 256,
+                SchedulingPolicy.FCFS);
+        RequestState request = byEos.submit(Harness.prompt(1, 10), SamplingParams.greedy(100), Terms.DEFAULT);
         byEos.drain();
         assertThat(((RecordingSink) request.sink).tokens()).hasSize(8).endsWith(2);
         assertThat(((RecordingSink) request.sink).stopTokenId).isEqualTo(2);
@@ -183,7 +185,7 @@ class OverlappedSteppingTest {
                 sinks.add(new RecordingSink());
                 requests.add(new GenerationRequest(Harness.prompt(i, 10 + i), SamplingParams.greedy(i == 0 ? 3 : 300), sinks.getLast(), null));
             }
-            try (EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(3, 256, 256, 20, true), SchedulerListener.NONE,
+            try (EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(3, 256, 256, 20), SchedulerListener.NONE,
                     LoopOptions.defaults().withAsyncScheduling(true))) {
                 loop.submitAll(requests);
                 for (RecordingSink sink : sinks) {
