@@ -53,7 +53,7 @@ typedef enum mr_dtype { MR_F32 = 0, MR_F16 = 1, MR_BF16 = 2, MR_I32 = 3 } mr_dty
 
 /*
  * Formats of weights. F32, F16 and BF16 are those of mr_dtype. The others are blocks of codes with a scale each, in the layouts of GGUF
- * files: 32 (Q8_0 .. Q5_0) or 256 (K) elements of a row; a row is a whole number of blocks. Activations that meet such a weight are
+ * files: 32 (Q8_0 .. Q5_0, Q5_1) or 256 (K) elements of a row; a row is a whole number of blocks. Activations that meet such a weight are
  * rounded to 8 bits in blocks of 32. Same numbers as io.millrace.kernels.QuantFormat.nativeCode().
  */
 typedef enum mr_format {
@@ -67,7 +67,8 @@ typedef enum mr_format {
     MR_FORMAT_Q5_0 = 11,
     MR_FORMAT_Q4_K = 12,
     MR_FORMAT_Q5_K = 13,
-    MR_FORMAT_Q6_K = 14
+    MR_FORMAT_Q6_K = 14,
+    MR_FORMAT_Q5_1 = 15
 } mr_format;
 
 /* Same order as io.millrace.kernels.Extent. */

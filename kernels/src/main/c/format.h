@@ -5,7 +5,7 @@
  *   BF16_PAIRS          2 k     [32][2]                                  what vdpbf16ps takes
  *   Q8_0                32 k    d[32]          part
  *   Q4_0, Q5_0          32 k    d[32]          part
- *   Q4_1                32 k    d[32] -m[32]   part                      d, m: F16
+ *   Q4_1, Q5_1          32 k    d[32] -m[32]   part                      d, m: F16
  *   Q4_K, Q5_K          256 k   D[32] M[32]    8 x (scale[32] min[32] part)     D, M: F16; scale, min: 6 bits in a byte
  *   Q6_K                256 k   D[32]          8 x (scale of k < 16 [32], of k >= 16 [32], part)   scale: signed byte
  *
@@ -28,17 +28,17 @@
 #define MR_HALVES (2 * MR_TILE_COLS) /* bytes of 32 F16 values */
 
 static inline bool mr_is_quantised(int32_t format) { return format >= MR_FORMAT_Q8_0; }
-static inline bool mr_has_super_blocks(int32_t format) { return format >= MR_FORMAT_Q4_K; }
+static inline bool mr_has_super_blocks(int32_t format) { return format >= MR_FORMAT_Q4_K && format <= MR_FORMAT_Q6_K; }
 static inline bool mr_is_format(int32_t format) {
-    return (format >= MR_FORMAT_F32 && format <= MR_FORMAT_BF16) || (format >= MR_FORMAT_BF16_PAIRS && format <= MR_FORMAT_Q6_K);
+    return (format >= MR_FORMAT_F32 && format <= MR_FORMAT_BF16) || (format >= MR_FORMAT_BF16_PAIRS && format <= MR_FORMAT_Q5_1);
 }
 /* value = d * code - m instead of d * (code - offset) */
 static inline bool mr_has_minimum(int32_t format) {
-    return format == MR_FORMAT_Q4_1 || format == MR_FORMAT_Q4_K || format == MR_FORMAT_Q5_K;
+    return format == MR_FORMAT_Q4_1 || format == MR_FORMAT_Q5_1 || format == MR_FORMAT_Q4_K || format == MR_FORMAT_Q5_K;
 }
 
 static inline int32_t mr_high_bits(int32_t format) {
-    return format == MR_FORMAT_Q6_K ? 2 : format == MR_FORMAT_Q5_0 || format == MR_FORMAT_Q5_K ? 1 : 0;
+    return format == MR_FORMAT_Q6_K ? 2 : format == MR_FORMAT_Q5_0 || format == MR_FORMAT_Q5_1 || format == MR_FORMAT_Q5_K ? 1 : 0;
 }
 
 /* log2 of what is taken from a code of a format without a minimum */
@@ -84,7 +84,7 @@ static inline int64_t mr_tile_bytes(int32_t format, int64_t in_features) {
 /* Bytes of a row of `in_features` in the layout of a file. */
 static inline int64_t mr_source_row_bytes(int32_t format, int64_t in_features) {
     static const uint8_t block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,
-                                          [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+                                          [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210, [MR_FORMAT_Q5_1] = 24};
     if (!mr_is_quantised(format)) {
         return in_features * (format == MR_FORMAT_F32 ? 4 : 2);
     }

@@ -57,6 +57,7 @@ static source_block parse(int32_t format, const uint8_t *block) {
     switch (format) {
         case MR_FORMAT_Q4_1: return (source_block){block, block + 2, NULL, block + 4, NULL};
         case MR_FORMAT_Q5_0: return (source_block){block, NULL, NULL, block + 6, block + 2};
+        case MR_FORMAT_Q5_1: return (source_block){block, block + 2, NULL, block + 8, block + 4};
         case MR_FORMAT_Q4_K: return (source_block){block, block + 2, block + 4, block + 16, NULL};
         case MR_FORMAT_Q5_K: return (source_block){block, block + 2, block + 4, block + 48, block + 16};
         case MR_FORMAT_Q6_K: return (source_block){block + 208, NULL, block + 192, block, block + 128};
@@ -90,7 +91,7 @@ static void unpack_codes(int32_t format, const source_block *b, int64_t part, ui
         default:
             for (int l = 0; l < 32; l++) {
                 uint32_t low = b->codes[l % 16] >> (l / 16 * 4) & 15u;
-                uint32_t high = format == MR_FORMAT_Q5_0 ? b->high[l / 8] >> (l % 8) & 1u : 0;
+                uint32_t high = b->high != NULL ? b->high[l / 8] >> (l % 8) & 1u : 0;
                 codes[l] = (uint8_t)(low | high << 4);
             }
     }
@@ -142,7 +143,7 @@ static void pack_block(char *record, int32_t format, int64_t column, const uint8
     memcpy(record + column * 2, b.scale, 2);
     if (b.minimum != NULL) {
         memcpy(record + MR_HALVES + column * 2, b.minimum, 2);
-        if (format == MR_FORMAT_Q4_1) { /* d * code + m becomes d * code - (-m) */
+        if (format == MR_FORMAT_Q4_1 || format == MR_FORMAT_Q5_1) { /* d * code + m becomes d * code - (-m) */
             record[MR_HALVES + column * 2 + 1] ^= (char)0x80;
         }
     }

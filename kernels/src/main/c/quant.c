@@ -158,17 +158,17 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
         micro(ROWS, MR_FORMAT_##FORMAT, x, row, k, w, count, fresh, sums, stride, ahead);                                              \
     }
 #define MICRO_FORMATS(ROWS) \
-    MICRO(ROWS, Q8_0) MICRO(ROWS, Q4_0) MICRO(ROWS, Q4_1) MICRO(ROWS, Q5_0) MICRO(ROWS, Q4_K) MICRO(ROWS, Q5_K) MICRO(ROWS, Q6_K)
+    MICRO(ROWS, Q8_0) MICRO(ROWS, Q4_0) MICRO(ROWS, Q4_1) MICRO(ROWS, Q5_0) MICRO(ROWS, Q4_K) MICRO(ROWS, Q5_K) MICRO(ROWS, Q6_K) MICRO(ROWS, Q5_1)
 #define ENTRIES(ROWS)                                                                                                              \
     {micro_##ROWS##_Q8_0, micro_##ROWS##_Q4_0, micro_##ROWS##_Q4_1, micro_##ROWS##_Q5_0, micro_##ROWS##_Q4_K, micro_##ROWS##_Q5_K, \
-     micro_##ROWS##_Q6_K}
+     micro_##ROWS##_Q6_K, micro_##ROWS##_Q5_1}
 
 MICRO_FORMATS(1) MICRO_FORMATS(2) MICRO_FORMATS(3)
 #if QUANT_ROWS == 6
 MICRO_FORMATS(4) MICRO_FORMATS(5) MICRO_FORMATS(6)
 #endif
 
-static const mr_micro_kernel kernels[QUANT_ROWS][7] = {
+static const mr_micro_kernel kernels[QUANT_ROWS][8] = {
     ENTRIES(1), ENTRIES(2), ENTRIES(3),
 #if QUANT_ROWS == 6
     ENTRIES(4), ENTRIES(5), ENTRIES(6),

@@ -176,10 +176,10 @@ static mr_matrix matrix(int64_t rows, int64_t cols, int32_t extent) {
 
 static int64_t source_bytes(int64_t elements, int32_t format) {
     static const int block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,
-                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210, [MR_FORMAT_Q5_1] = 24};
     return format == MR_FORMAT_F32 ? 4 * elements
            : format < MR_FORMAT_Q8_0 ? 2 * elements
-                                     : elements / (format >= MR_FORMAT_Q4_K ? 256 : 32) * block_bytes[format];
+                                     : elements / (format >= MR_FORMAT_Q4_K && format <= MR_FORMAT_Q6_K ? 256 : 32) * block_bytes[format];
 }
 
 static double packed_bytes;
@@ -225,7 +225,7 @@ static double best_of(mr_team *team, const mr_op *ops, int32_t n) {
     return best;
 }
 
-static const char *const names[] = {"F32", "F16", "BF16", NULL, "BF16_PAIRS", NULL, NULL, NULL, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K"};
+static const char *const names[] = {"F32", "F16", "BF16", NULL, "BF16_PAIRS", NULL, NULL, NULL, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "Q5_1"};
 
 static void bench_linear(mr_team *team, int threads, int64_t in, int64_t out, int32_t format, int copies) {
     static const int rows[] = {1, 2, 4, 8, 16, 32, 128, 512};
@@ -385,7 +385,7 @@ int main(int argc, char **argv) {
            threads == 1 ? "processor" : "wall-clock");
     bench_overhead(team);
     int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone; 100: attention alone */
-    for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q6_K; format++) {
+    for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q5_1; format++) {
         if (names[format] != NULL && (only < 0 || only == format) && (format != MR_FORMAT_BF16_PAIRS || mr_has_bf16_dot(mr_team_isa(team)))) {
             bench_linear(team, threads, 2048, 8192, format, format == MR_FORMAT_F32 ? 4 : 8);
         }

@@ -213,10 +213,10 @@ static void check_invariance(mr_team *team, int32_t dtype, int32_t cache_type, i
 static void check_format(mr_team *team, int32_t format) {
     enum { IN = 512, OUT = 45, NARROW = 7, ROWS = 250 };
     static const int block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,
-                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
+                                      [MR_FORMAT_Q4_K] = 144, [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210, [MR_FORMAT_Q5_1] = 24};
     mr_weight second = weight(team, NARROW, IN, MR_F32);
     mr_weight first = {.next = &second, .out_features = OUT, .in_features = IN, .format = format};
-    int64_t bytes = format == MR_FORMAT_BF16_PAIRS ? OUT * IN * 2 : OUT * IN / (format >= MR_FORMAT_Q4_K ? 256 : 32) * block_bytes[format];
+    int64_t bytes = format == MR_FORMAT_BF16_PAIRS ? OUT * IN * 2 : OUT * IN / (format >= MR_FORMAT_Q4_K && format <= MR_FORMAT_Q6_K ? 256 : 32) * block_bytes[format];
     int32_t source_format = format == MR_FORMAT_BF16_PAIRS ? MR_FORMAT_BF16 : format;
     uint8_t *source = malloc((size_t)bytes);
     for (int64_t i = 0; i < bytes; i++) {
@@ -264,8 +264,8 @@ static void check_pack(mr_team *team, int32_t format, int32_t source_format, int
     enum { OUT = 70 };
     static const int block_bytes[] = {[MR_FORMAT_F32] = 4,   [MR_FORMAT_F16] = 2,   [MR_FORMAT_BF16] = 2,  [MR_FORMAT_Q8_0] = 34,
                                       [MR_FORMAT_Q4_0] = 18, [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22, [MR_FORMAT_Q4_K] = 144,
-                                      [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210};
-    int64_t row_bytes = in / (source_format >= MR_FORMAT_Q4_K ? 256 : source_format >= MR_FORMAT_Q8_0 ? 32 : 1) * block_bytes[source_format];
+                                      [MR_FORMAT_Q5_K] = 176, [MR_FORMAT_Q6_K] = 210, [MR_FORMAT_Q5_1] = 24};
+    int64_t row_bytes = in / (source_format >= MR_FORMAT_Q4_K && source_format <= MR_FORMAT_Q6_K ? 256 : source_format >= MR_FORMAT_Q8_0 ? 32 : 1) * block_bytes[source_format];
     uint8_t *source = malloc((size_t)(OUT * row_bytes));
     for (int64_t i = 0; i < OUT * row_bytes; i++) {
         noise();
@@ -367,12 +367,12 @@ int main(void) {
                     check_invariance(team, dtype, cache, threads == 2 ? 16 : threads == 1 && cache % 2 == 0 ? 5 : 32);
                 }
             }
-            for (int32_t format = MR_FORMAT_BF16_PAIRS; format <= MR_FORMAT_Q6_K; format++) {
+            for (int32_t format = MR_FORMAT_BF16_PAIRS; format <= MR_FORMAT_Q5_1; format++) {
                 if (format >= MR_FORMAT_Q8_0 || (format == MR_FORMAT_BF16_PAIRS && mr_has_bf16_dot(isa))) {
                     check_format(team, format);
                 }
             }
-            for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q6_K; format++) {
+            for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q5_1; format++) {
                 if (format >= MR_FORMAT_Q8_0) {
                     check_pack(team, format, format, 768);
                 } else if (format <= MR_FORMAT_BF16) {

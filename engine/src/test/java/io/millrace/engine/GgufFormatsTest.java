@@ -31,7 +31,7 @@ class GgufFormatsTest {
     /** Property: stories260K against the expectations for its unrounded weights, in the published files and in formats made here. */
     @ParameterizedTest(name = "{0}, mean {1}, margin {2}")
     @CsvSource({"F32, 0.0001, 0.001", "F16, 0.0006, 0.01", "BF16, 0.006, 0.05", "Q8_0, 0.02, 0.08", "Q4_0, 0.26, 2.4", "Q4_1, 0.22, 2.2",
-        "Q5_0, 0.14, 1.0"})
+        "Q5_0, 0.14, 1.0", "Q5_1, 0.14, 1.0"})
     void storiesInEveryFormatTheirWidthAllows(String format, double meanDistance, double margin) throws IOException {
         for (String backend : List.of("reference", "cpu")) {
             double sum = 0;
@@ -79,7 +79,7 @@ class GgufFormatsTest {
      * has not seen. Its MLP's second matrix, 704 wide, keeps its type where blocks do not fit, so that formats are mixed as in real files.
      */
     @ParameterizedTest(name = "{0}, mean {1}, sum {2}")
-    @CsvSource({"Q8_0, 0.02, 0.01", "Q4_0, 0.2, 0.05", "Q4_1, 0.2, 0.06", "Q5_0, 0.1, 0.02", "Q4_K, 0.17, 0.06", "Q5_K, 0.08, 0.02", "Q6_K, 0.045, 0.01"})
+    @CsvSource({"Q8_0, 0.02, 0.01", "Q4_0, 0.2, 0.05", "Q4_1, 0.2, 0.06", "Q5_0, 0.1, 0.02", "Q5_1, 0.1, 0.02", "Q4_K, 0.17, 0.06", "Q5_K, 0.08, 0.02", "Q6_K, 0.045, 0.01"})
     void bundledModelInEveryFormat(QuantFormat format, double meanDistance, double meanChange) throws IOException {
         Path plain = Path.of("..", "server", "demo-model");
         Path rounded = GgufConversion.of(plain, format).write(folder.resolve("model.gguf"));

@@ -14,7 +14,7 @@ final class TestBlocks {
 
     static MemorySegment encode(WeightPart source, QuantFormat format, Arena arena) {
         switch (format) {
-            case Q4_1, Q5_K, Q6_K -> { }
+            case Q4_1, Q5_1, Q5_K, Q6_K -> { }
             default -> {
                 return Quantizer.quantize(source, format, arena).data();
             }
@@ -29,6 +29,7 @@ final class TestBlocks {
             MemorySegment at = out.asSlice(block * format.blockBytes(), format.blockBytes());
             switch (format) {
                 case Q4_1 -> q41(x, at);
+                case Q5_1 -> q51(x, at);
                 case Q5_K -> q5k(x, at);
                 default -> q6k(x, at);
             }
@@ -55,6 +56,17 @@ final class TestBlocks {
         float m = half(at, 2, min);
         for (int i = 0; i < 32; i++) {
             or(at, 4 + i % 16, code(x[i] - m, d, 15) << (i / 16 * 4));
+        }
+    }
+
+    private static void q51(float[] x, MemorySegment at) {
+        float min = min(x, 0, 32);
+        float d = half(at, 0, (max(x, 0, 32) - min) / 31);
+        float m = half(at, 2, min);
+        for (int i = 0; i < 32; i++) {
+            int q = code(x[i] - m, d, 31);
+            or(at, 4 + i / 8, q >> 4 << (i % 8));
+            or(at, 8 + i % 16, (q & 15) << (i / 16 * 4));
         }
     }
 

@@ -13,13 +13,15 @@ import java.lang.foreign.ValueLayout;
  *   Q4_0     32       18   d * (q - 8)                  d, nibbles[16]: element i low, i + 16 high
  *   Q4_1     32       20   d * q + m                    d, m, nibbles[16]
  *   Q5_0     32       22   d * (q - 16)                 d, fifth bits[4]: bit i of element i, nibbles[16]
+ *   Q5_1     32       24   d * q + m                    d, m, fifth bits[4], nibbles[16]
  *   Q4_K    256      144   d * s * q - m * t            d, m, s and t in 6 bits for each 32 elements[12], nibbles[128]
  *   Q5_K    256      176   d * s * q - m * t            d, m, s and t[12], fifth bits[32], nibbles[128]
  *   Q6_K    256      210   d * s * (q - 32)             nibbles[128], upper two bits[64], s of each 16 elements[16] signed bytes, d
  * </pre>
  */
 public enum QuantFormat implements WeightFormat {
-    Q8_0(8, 32, 34), Q4_0(9, 32, 18), Q4_1(10, 32, 20), Q5_0(11, 32, 22), Q4_K(12, 256, 144), Q5_K(13, 256, 176), Q6_K(14, 256, 210);
+    Q8_0(8, 32, 34), Q4_0(9, 32, 18), Q4_1(10, 32, 20), Q5_0(11, 32, 22), Q4_K(12, 256, 144), Q5_K(13, 256, 176), Q6_K(14, 256, 210),
+    Q5_1(15, 32, 24);
 
     private final int nativeCode;
     private final int blockElements;
@@ -73,6 +75,14 @@ public enum QuantFormat implements WeightFormat {
                 for (int i = 0; i < 32; i++) {
                     int fifth = unsigned(data, offset + 2 + i / 8) >> (i % 8) & 1;
                     out[at + i] = d * ((nibble(data, offset + 6, i) | fifth << 4) - 16);
+                }
+            }
+            case Q5_1 -> {
+                float d = half(data, offset);
+                float m = half(data, offset + 2);
+                for (int i = 0; i < 32; i++) {
+                    int fifth = unsigned(data, offset + 4 + i / 8) >> (i % 8) & 1;
+                    out[at + i] = d * (nibble(data, offset + 8, i) | fifth << 4) + m;
                 }
             }
             case Q4_K -> decodeWithMinima(data, offset, -1, offset + 16, out, at);

@@ -43,6 +43,11 @@ class QuantFormatTest {
         assertThat(q5).startsWith(3f, -16f);
         assertThat(q5[16]).isEqualTo(-16f);
         assertThat(q5[17]).isEqualTo(4f);
+        // d 1, m 2; fifth bits of elements 0 and 17; element 0 has 3, 16 has 0, 17 has 4.
+        float[] q51 = decoded(QuantFormat.Q5_1, bytes(0, 0x3c, 0, 0x40, 0x01, 0, 0x02, 0, 0x03, 0x40));
+        assertThat(q51).startsWith(21f, 2f);
+        assertThat(q51[16]).isEqualTo(2f);
+        assertThat(q51[17]).isEqualTo(22f);
     }
 
     /** Each of the eight 6-bit scales and minima, including those whose bits lie apart, and the place of each element. */

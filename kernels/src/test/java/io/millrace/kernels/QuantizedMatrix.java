@@ -72,7 +72,7 @@ final class QuantizedMatrix {
                         double size = quant == QuantFormat.Q8_0 ? 1.0 / 64 : quant.blockElements() == 256 ? 1.0 / 512 : 1.0 / 8;
                         int at = quant == QuantFormat.Q6_K ? 208 : 0;
                         DType.F16.store(data.asSlice(offset + at, 2), 0, scale(random, size));
-                        if (quant == QuantFormat.Q4_1 || quant == QuantFormat.Q4_K || quant == QuantFormat.Q5_K) {
+                        if (quant == QuantFormat.Q4_1 || quant == QuantFormat.Q5_1 || quant == QuantFormat.Q4_K || quant == QuantFormat.Q5_K) {
                             DType.F16.store(data.asSlice(offset + 2, 2), 0, scale(random, size * 8));
                         }
                     }

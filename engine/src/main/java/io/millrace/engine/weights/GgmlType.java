@@ -10,7 +10,7 @@ import java.util.Optional;
  * (layouts: ggml's {@code ggml-common.h}); a row is a whole number of blocks.
  */
 public enum GgmlType {
-    F32(0, DType.F32), F16(1, DType.F16), Q4_0(2, QuantFormat.Q4_0), Q4_1(3, QuantFormat.Q4_1), Q5_0(6, QuantFormat.Q5_0), Q5_1(7, 32, 24),
+    F32(0, DType.F32), F16(1, DType.F16), Q4_0(2, QuantFormat.Q4_0), Q4_1(3, QuantFormat.Q4_1), Q5_0(6, QuantFormat.Q5_0), Q5_1(7, QuantFormat.Q5_1),
     Q8_0(8, QuantFormat.Q8_0), Q8_1(9, 32, 36), Q2_K(10, 256, 84), Q3_K(11, 256, 110), Q4_K(12, QuantFormat.Q4_K), Q5_K(13, QuantFormat.Q5_K),
     Q6_K(14, QuantFormat.Q6_K), Q8_K(15, 256, 292), IQ2_XXS(16, 256, 66), IQ2_XS(17, 256, 74), IQ3_XXS(18, 256, 98), IQ1_S(19, 256, 50),
     IQ4_NL(20, 32, 18), IQ3_S(21, 256, 110), IQ2_S(22, 256, 82), IQ4_XS(23, 256, 136), I8(24, 1, 1), I16(25, 1, 2), I32(26, 1, 4),

@@ -110,7 +110,7 @@ public final class GgufWeights implements WeightSource {
         }
         if (tensor.type().format().isEmpty()) {
             throw new EngineException("GGUF-007", file.path() + ": tensor '" + tensor.name() + "' is of type " + tensor.type().name()
-                    + ", which is not read; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K, Q5_K and Q6_K. Use such a file of the same model");
+                    + ", which is not read; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K. Use such a file of the same model");
         }
         MemorySegment data = file.data(tensor);
         if (pairedRows && tensor.name().matches("blk\\.\\d+\\.attn_[qk]\\.(weight|bias)")) {

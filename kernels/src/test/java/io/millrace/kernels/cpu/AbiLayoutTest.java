@@ -80,7 +80,7 @@ class AbiLayoutTest {
                 .isEqualTo(List.of(MillraceCpu.MR_FORMAT_F32(), MillraceCpu.MR_FORMAT_F16(), MillraceCpu.MR_FORMAT_BF16()));
         assertThat(Arrays.stream(QuantFormat.values()).map(QuantFormat::nativeCode).toList()).isEqualTo(List.of(MillraceCpu.MR_FORMAT_Q8_0(),
                 MillraceCpu.MR_FORMAT_Q4_0(), MillraceCpu.MR_FORMAT_Q4_1(), MillraceCpu.MR_FORMAT_Q5_0(), MillraceCpu.MR_FORMAT_Q4_K(),
-                MillraceCpu.MR_FORMAT_Q5_K(), MillraceCpu.MR_FORMAT_Q6_K()));
+                MillraceCpu.MR_FORMAT_Q5_K(), MillraceCpu.MR_FORMAT_Q6_K(), MillraceCpu.MR_FORMAT_Q5_1()));
         assertThat(MillraceCpu.mr_abi_version()).isEqualTo(MillraceCpu.MR_ABI_VERSION());
     }
 }

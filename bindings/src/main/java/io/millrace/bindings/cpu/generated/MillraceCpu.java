@@ -266,6 +266,15 @@ public class MillraceCpu extends MillraceCpu$shared {
     public static int MR_FORMAT_Q6_K() {
         return MR_FORMAT_Q6_K;
     }
+    private static final int MR_FORMAT_Q5_1 = (int)15L;
+    /**
+     * {@snippet lang=c :
+     * enum mr_format.MR_FORMAT_Q5_1 = 15
+     * }
+     */
+    public static int MR_FORMAT_Q5_1() {
+        return MR_FORMAT_Q5_1;
+    }
     private static final int MR_EXTENT_FIXED = (int)0L;
     /**
      * {@snippet lang=c :

@@ -175,7 +175,7 @@ public class mr_op {
             mr_gather_args.layout().withName("gather"),
             mr_sample_args.layout().withName("sample"),
             mr_soft_cap_args.layout().withName("soft_cap")
-        ).withName("$anon$270:5");
+        ).withName("$anon$271:5");
 
         /**
          * The layout of this union
