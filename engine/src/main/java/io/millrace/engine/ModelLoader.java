@@ -21,6 +21,7 @@ import io.millrace.kernels.KvCache;
 import io.millrace.kernels.QuantFormat;
 import io.millrace.kernels.Quantizer;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -54,24 +55,38 @@ public final class ModelLoader {
     /** An engine without its text side, and what to say about it. */
     record LoadedEngine(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
 
+    /** {@link System#nanoTime} at the ends of the phases so far. */
+    private static final class Stopwatch {
+        private final List<LoadedModel.Phase> phases = new ArrayList<>();
+        private long since = System.nanoTime();
+
+        void end(String phase) {
+            long now = System.nanoTime();
+            phases.add(new LoadedModel.Phase(phase, Duration.ofNanos(now - since), false));
+            since = now;
+        }
+    }
+
     /**
      * Loads weights, tokenizer and chat template of {@code path}, a folder in the Hugging Face layout or a {@code .gguf} file; the caller closes the result.
      *
      * @throws EngineException if anything about the model, the settings or the machine does not fit
      */
     public static LoadedModel load(Path path, EngineConfig settings) {
+        Stopwatch watch = new Stopwatch();
         try (ModelSource source = ModelSource.of(path)) {
-            return load(source, settings);
+            watch.end("header");
+            return load(source, settings, watch);
         }
     }
 
-    private static LoadedModel load(ModelSource source, EngineConfig settings) {
+    private static LoadedModel load(ModelSource source, EngineConfig settings, Stopwatch watch) {
         // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
         FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(source));
         Thread.ofPlatform().daemon().name("millrace-load-text").start(textTask);
         LoadedEngine loaded;
         try {
-            loaded = loadEngine(source, settings);
+            loaded = loadEngine(source, settings, watch);
         } catch (RuntimeException | Error e) {
             closeQuietly(textTask);
             throw e;
@@ -83,7 +98,9 @@ public final class ModelLoader {
                     text.template().isEmpty() ? "no chat template: chat requests will be refused"
                             : text.template().get() instanceof BrokenChatTemplate ? "broken chat template: chat requests will be refused" : "chat template"));
             report.addAll(2, warnings(text, loaded.engine().limits().vocabSize()));
-            return new LoadedModel(loaded.name(), loaded.engine(), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report));
+            watch.phases.add(new LoadedModel.Phase("tokenizer", text.took(), true));
+            return new LoadedModel(loaded.name(), loaded.engine(), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report),
+                    List.copyOf(watch.phases));
         } catch (RuntimeException | Error e) {
             loaded.engine().close();
             closeQuietly(textTask);
@@ -104,12 +121,14 @@ public final class ModelLoader {
         return lines;
     }
 
-    private record TextSide(Tokenizer tokenizer, Optional<ChatTemplate> template) {}
+    private record TextSide(Tokenizer tokenizer, Optional<ChatTemplate> template, Duration took) {}
 
     private static TextSide loadText(ModelSource source) {
+        long start = System.nanoTime();
         Tokenizer tokenizer = source.tokenizer();
         try {
-            return new TextSide(tokenizer, source.chatTemplate());
+            Optional<ChatTemplate> template = source.chatTemplate();
+            return new TextSide(tokenizer, template, Duration.ofNanos(System.nanoTime() - start));
         } catch (RuntimeException | Error e) {
             tokenizer.close();
             throw e;
@@ -142,11 +161,11 @@ public final class ModelLoader {
 
     static LoadedEngine loadEngine(Path path, EngineConfig settings) {
         try (ModelSource source = ModelSource.of(path)) {
-            return loadEngine(source, settings);
+            return loadEngine(source, settings, new Stopwatch());
         }
     }
 
-    private static LoadedEngine loadEngine(ModelSource source, EngineConfig settings) {
+    private static LoadedEngine loadEngine(ModelSource source, EngineConfig settings, Stopwatch watch) {
         MachineMemory machine = MachineMemory.read();
         ModelConfig config = source.config();
         GenerationConfig generation = source.generation(config);
@@ -168,10 +187,13 @@ public final class ModelLoader {
             double narrowest = narrowestBytes(settings.kvCacheDtype());
             MemoryPlan.checkBeforeLoading(machine, settings, weightBytes(stored, rounded), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
                     family.activationBytes(config, batchedTokens, logitRows));
+            watch.end("config");
             Backend backend = createBackend(settings, batch, threads);
+            watch.end("threads");
             try (Weights checkpoint = Weights.of(stored, rounded, settings, backend)) {
                 WeightBinder weights = new WeightBinder(checkpoint.source(), backend);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
+                watch.end("weights");
                 KvCacheType kvType = kvType(settings, model);
                 MemoryPlan memory = MemoryPlan.of(machine, settings, backend.memoryBytes(), model.kvCacheShape(1, settings.blockSize(), kvType),
                         maxModelLen);
@@ -179,6 +201,7 @@ public final class ModelLoader {
                 EngineLimits limits = new EngineLimits(config.vocabSize(), maxModelLen, settings.maxNumSeqs(), batchedTokens, logitRows, logprobs,
                         memory.cache().numBlocks(), settings.blockSize(), generation.eosTokenIds());
                 ModelEngine engine = new ModelEngine(backend, model, cache, limits);
+                watch.end("program");
                 return new LoadedEngine(name, engine, generation.defaults(), report(name, settings, config, checkpoint, weights, model, backend,
                         limits, memory));
             } catch (OutOfMemoryError e) {

@@ -1,6 +1,5 @@
 package io.millrace.server.cli;
 
-import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.scheduler.SchedulingPolicy;
@@ -25,7 +24,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
@@ -65,6 +63,7 @@ final class ServeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        Duration runtime = sinceStart();
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
         config.requireKeysToTellApart();
         config.modelPath();
@@ -77,6 +76,7 @@ final class ServeCommand implements Callable<Integer> {
             httpMetrics.set(new HttpMetrics(registry));
             return metrics.get();
         });
+        Duration loaded = sinceStart();
         HttpServer server;
         try {
             server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(),
@@ -86,6 +86,8 @@ final class ServeCommand implements Callable<Integer> {
             throw isAddressFailure(e) ? addressFailure(config, e) : e;
         }
         report(config, generation, server.port());
+        LOG.log(Level.INFO, StartUpTimes.line(sinceStart(), runtime, loaded, generation.model().phases()) + ", "
+                + Texts.count(generation.service().limits().maxModelLen()) + " tokens per sequence");
         if (trainStartUp) {
             StartUpTraining.run(server.port(), config.apiKeys());
             server.close();
@@ -138,7 +140,6 @@ final class ServeCommand implements Callable<Integer> {
     }
 
     private static void report(ServerConfig config, Generation generation, int port) {
-        EngineLimits limits = generation.service().limits();
         PrintStream out = System.err;
         StringBuilder text = new StringBuilder(1024);
         List<String> names = config.modelNames(generation.model().name());
@@ -160,7 +161,6 @@ final class ServeCommand implements Callable<Integer> {
         if (config.apiKeys().isEmpty() && !isLoopback(config.host())) {
             LOG.log(Level.WARNING, "listening on " + config.host() + " without an API key: anyone who reaches this machine can use it; set --api-key");
         }
-        LOG.log(Level.INFO, String.format(Locale.ROOT, "ready in %.2f s, ", sinceStart().toMillis() / 1e3) + Texts.count(limits.maxModelLen()) + " tokens per sequence");
     }
 
     private static boolean isLoopback(String host) {

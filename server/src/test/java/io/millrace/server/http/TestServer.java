@@ -71,7 +71,7 @@ final class TestServer implements AutoCloseable {
         engineSettings.accept(builder);
         engine = builder.build();
         LoadedModel model = new LoadedModel("tiny", engine, new ByteTokenizer(), Optional.of(template()),
-                LoadedModel.GenerationDefaults.none(), List.of());
+                LoadedModel.GenerationDefaults.none(), List.of(), List.of());
         loop = EngineLoop.start(engine, new SchedulerConfig(8, 256, 256, maxQueued), SchedulerListener.NONE, options);
         server = HttpServer.start(serverSettings.apply(HttpServerConfig.builder().host("127.0.0.1").port(0).version("1.2.3")
                 .shutdownTimeout(Duration.ofMillis(200))).build(), model, loop, registry::writeText, new HttpMetrics(registry));

@@ -17,7 +17,7 @@ class AnswerMemoryTest {
     private static RequestParser parser() {
         FakeEngine engine = FakeEngine.builder().vocabSize(ByteTokenizer.VOCAB).maxModelLen(4096).build();
         return new RequestParser(new LoadedModel("tiny", engine, new ByteTokenizer(), Optional.empty(),
-                LoadedModel.GenerationDefaults.none(), List.of()), engine.limits(), List.of("tiny"), true, 1024, false);
+                LoadedModel.GenerationDefaults.none(), List.of(), List.of()), engine.limits(), List.of("tiny"), true, 1024, false);
     }
 
     private static GenerateRequest request(String singleQuotedFields) {
