@@ -2,17 +2,19 @@ package io.millrace.engine.text;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.util.TokenBuffer;
 import io.millrace.engine.EngineException;
+import io.millrace.engine.weights.GgufArray;
 import io.millrace.engine.weights.GgufMetadata;
 import java.io.IOException;
-import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
+import java.util.function.IntConsumer;
 
 /**
  * Writes the vocabulary of a GGUF file as a Hugging Face {@code tokenizer.json}, so that both kinds of model files are tokenized by the
@@ -80,30 +82,66 @@ final class GgufTokenizerJson {
 
     private final Path file;
     private final GgufMetadata metadata;
-    private final String[] tokens;
+    private final GgufArray.Slices entries;
+    private final GgufPieces tokens;
     private final long[] types;
+    private final AsciiJson out;
+    private DecoderSpec decoder = new DecoderSpec.Other();
 
     private GgufTokenizerJson(Path file, GgufMetadata metadata) {
         this.file = file;
         this.metadata = metadata;
-        tokens = metadata.strings("tokenizer.ggml.tokens").orElseThrow(() -> missing("tokenizer.ggml.tokens"));
-        types = metadata.integers("tokenizer.ggml.token_type").orElseGet(() -> new long[tokens.length]);
-        requireLength("tokenizer.ggml.token_type", types.length);
-        if (tokens.length == 0 || tokens.length > TokenizerFile.MAX_TOKEN_ID) {
-            throw new EngineException("TOK-010", file + " has a vocabulary of " + tokens.length + " tokens; 1 to " + TokenizerFile.MAX_TOKEN_ID
+        GgufArray.Strings strings = metadata.stringArray("tokenizer.ggml.tokens").orElseThrow(() -> missing("tokenizer.ggml.tokens"));
+        int count = strings.size();
+        if (count == 0 || count > TokenizerFile.MAX_TOKEN_ID) {
+            throw new EngineException("TOK-010", file + " has a vocabulary of " + count + " tokens; 1 to " + TokenizerFile.MAX_TOKEN_ID
                     + " are read");
         }
+        entries = strings.slices();
+        tokens = new GgufPieces(entries);
+        types = metadata.integers("tokenizer.ggml.token_type").orElseGet(() -> new long[count]);
+        requireLength("tokenizer.ggml.token_type", types.length);
+        out = new AsciiJson(count * 64);
     }
 
-    static String of(Path file, GgufMetadata metadata) {
+    static GgufTokenizerJson of(Path file, GgufMetadata metadata) {
         GgufTokenizerJson writer = new GgufTokenizerJson(file, metadata);
-        StringWriter text = new StringWriter(writer.tokens.length * 64);
-        try (JsonGenerator json = new JsonFactory().createGenerator(text)) {
+        try (JsonGenerator json = new JsonFactory().createGenerator(writer.out).enable(JsonGenerator.Feature.ESCAPE_NON_ASCII)) {
             writer.write(json);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-        return text.toString();
+        return writer;
+    }
+
+    /** The whole {@code tokenizer.json}. */
+    String json() {
+        return out.toString();
+    }
+
+    /** What {@link TokenizerFile#parse} would read from {@link #json}. */
+    TokenizerFile tokenizerFile() {
+        BitSet added = new BitSet();
+        BitSet special = new BitSet();
+        for (int id = 0; id < types.length; id++) {
+            added.set(id, isAdded(id));
+            special.set(id, isAdded(id) && types[id] != USER_DEFINED);
+        }
+        return TokenizerFile.of(tokens, added, special, decoder);
+    }
+
+    /** Names the merge for which the library refused the vocabulary, if one was the reason: nearly no file needs that look. */
+    void checkMerges() {
+        for (String merge : metadata.strings("tokenizer.ggml.merges").orElse(new String[0])) {
+            int space = merge.indexOf(' ', 1);
+            if (space < 0 || tokens.find(merge.substring(0, space)) < 0 || tokens.find(merge.substring(space + 1)) < 0) {
+                throw new EngineException("TOK-010", file + ": the merge '" + merge + "' is not a pair of vocabulary entries; convert the file again");
+            }
+        }
+    }
+
+    private boolean isAdded(int id) {
+        return types[id] == CONTROL || types[id] == UNKNOWN || types[id] == USER_DEFINED;
     }
 
     private void write(JsonGenerator json) throws IOException {
@@ -122,11 +160,11 @@ final class GgufTokenizerJson {
 
     private void writeAddedTokens(JsonGenerator json) throws IOException {
         json.writeArrayFieldStart("added_tokens");
-        for (int id = 0; id < tokens.length; id++) {
-            if (types[id] == CONTROL || types[id] == UNKNOWN || types[id] == USER_DEFINED) {
+        for (int id = 0; id < types.length; id++) {
+            if (isAdded(id)) {
                 json.writeStartObject();
                 json.writeNumberField("id", id);
-                json.writeStringField("content", tokens[id]);
+                json.writeStringField("content", tokens.get(id));
                 json.writeBooleanField("single_word", false);
                 json.writeBooleanField("lstrip", false);
                 json.writeBooleanField("rstrip", false);
@@ -152,7 +190,14 @@ final class GgufTokenizerJson {
         json.writeEndObject();
         json.writeNullField("pre_tokenizer");
         writeTemplate(json, true);
-        json.writeFieldName("decoder");
+        writeDecoder(json, to -> writeSentencePieceDecoder(to, prefix));
+        long unknown = metadata.integer("tokenizer.ggml.unknown_token_id").orElse(0L);
+        List<String> merges = mergesFromScores();
+        writeBpe(json, unknown >= 0 && unknown < tokens.size() ? tokens.get((int) unknown) : null, true, false, merges.size(),
+                i -> out.string(merges.get(i)));
+    }
+
+    private static void writeSentencePieceDecoder(JsonGenerator json, boolean prefix) throws IOException {
         json.writeStartObject();
         json.writeStringField("type", "Sequence");
         json.writeArrayFieldStart("decoders");
@@ -169,8 +214,22 @@ final class GgufTokenizerJson {
         }
         json.writeEndArray();
         json.writeEndObject();
-        long unknown = metadata.integer("tokenizer.ggml.unknown_token_id").orElse(0L);
-        writeBpe(json, unknown >= 0 && unknown < tokens.length ? tokens[(int) unknown] : null, true, false, mergesFromScores());
+    }
+
+    @FunctionalInterface
+    private interface Part {
+        void write(JsonGenerator json) throws IOException;
+    }
+
+    /** Into the JSON, and as what it means here. */
+    private void writeDecoder(JsonGenerator json, Part part) throws IOException {
+        json.writeFieldName("decoder");
+        part.write(json);
+        ObjectMapper mapper = new ObjectMapper();
+        try (TokenBuffer copy = new TokenBuffer(mapper, false)) {
+            part.write(copy);
+            decoder = DecoderSpec.parse(mapper.readTree(copy.asParser()));
+        }
     }
 
     private void writeByteLevel(JsonGenerator json) throws IOException {
@@ -200,19 +259,10 @@ final class GgufTokenizerJson {
             json.writeEndObject();
         }
         writeTemplate(json, pre.bosByDefault);
-        json.writeFieldName("decoder");
-        writeByteLevelStep(json, true);
-        String[] merges = metadata.strings("tokenizer.ggml.merges").orElseThrow(() -> missing("tokenizer.ggml.merges"));
-        List<String> list = new ArrayList<>(merges.length);
-        Map<String, Integer> ids = ids();
-        for (String merge : merges) {
-            int space = merge.indexOf(' ', 1);
-            if (space < 0 || !ids.containsKey(merge.substring(0, space)) || !ids.containsKey(merge.substring(space + 1))) {
-                throw new EngineException("TOK-010", file + ": the merge '" + merge + "' is not a pair of vocabulary entries; convert the file again");
-            }
-            list.add(merge);
-        }
-        writeBpe(json, null, false, pre.ignoreMerges, list);
+        writeDecoder(json, to -> writeByteLevelStep(to, true));
+        GgufArray.Strings merges = metadata.stringArray("tokenizer.ggml.merges").orElseThrow(() -> missing("tokenizer.ggml.merges"));
+        GgufArray.Slices slices = merges.slices();
+        writeBpe(json, null, false, pre.ignoreMerges, slices.size(), i -> writeEntry(slices, i, merges));
     }
 
     private static void writeByteLevelStep(JsonGenerator json, boolean useRegex) throws IOException {
@@ -253,13 +303,13 @@ final class GgufTokenizerJson {
         json.writeObjectFieldStart("special_tokens");
         for (int id : bos == eos ? new int[] {bos} : new int[] {bos, eos}) {
             if (id >= 0) {
-                json.writeObjectFieldStart(tokens[id]);
-                json.writeStringField("id", tokens[id]);
+                json.writeObjectFieldStart(tokens.get(id));
+                json.writeStringField("id", tokens.get(id));
                 json.writeArrayFieldStart("ids");
                 json.writeNumber(id);
                 json.writeEndArray();
                 json.writeArrayFieldStart("tokens");
-                json.writeString(tokens[id]);
+                json.writeString(tokens.get(id));
                 json.writeEndArray();
                 json.writeEndObject();
             }
@@ -275,7 +325,7 @@ final class GgufTokenizerJson {
         json.writeStartObject();
         json.writeFieldName("SpecialToken");
         json.writeStartObject();
-        json.writeStringField("id", tokens[id]);
+        json.writeStringField("id", tokens.get(id));
         json.writeNumberField("type_id", typeId);
         json.writeEndObject();
         json.writeEndObject();
@@ -283,10 +333,11 @@ final class GgufTokenizerJson {
 
     private int special(String key) {
         long id = metadata.integer(key).orElse(-1L);
-        return id >= 0 && id < tokens.length ? (int) id : -1;
+        return id >= 0 && id < tokens.size() ? (int) id : -1;
     }
 
-    private void writeBpe(JsonGenerator json, String unknown, boolean byteFallback, boolean ignoreMerges, List<String> merges) throws IOException {
+    private void writeBpe(JsonGenerator json, String unknown, boolean byteFallback, boolean ignoreMerges, int numMerges, IntConsumer merge)
+            throws IOException {
         json.writeFieldName("model");
         json.writeStartObject();
         json.writeStringField("type", "BPE");
@@ -294,27 +345,45 @@ final class GgufTokenizerJson {
         json.writeBooleanField("fuse_unk", byteFallback);
         json.writeBooleanField("byte_fallback", byteFallback);
         json.writeBooleanField("ignore_merges", ignoreMerges);
-        json.writeFieldName("vocab");
-        json.writeStartObject();
-        for (Map.Entry<String, Integer> entry : ids().entrySet()) {
-            json.writeNumberField(entry.getKey(), entry.getValue());
+        beginRaw(json, "vocab");
+        GgufArray.Strings strings = metadata.stringArray("tokenizer.ggml.tokens").orElseThrow();
+        out.write('{');
+        for (int id = 0; id < entries.size(); id++) {
+            if (tokens.isRepeated(id)) {
+                continue; // The first counts, as in a tokenizer.json that lists them in order.
+            }
+            if (id > 0) {
+                out.write(',');
+            }
+            writeEntry(entries, id, strings);
+            out.write(':');
+            out.number(id);
         }
-        json.writeEndObject();
-        json.writeArrayFieldStart("merges");
-        for (String merge : merges) {
-            json.writeString(merge);
+        out.write('}');
+        beginRaw(json, "merges");
+        out.write('[');
+        for (int i = 0; i < numMerges; i++) {
+            if (i > 0) {
+                out.write(',');
+            }
+            merge.accept(i);
         }
-        json.writeEndArray();
+        out.write(']');
         json.writeEndObject();
     }
 
-    /** Of entries that stand twice the first counts, as in a tokenizer.json that lists them in order. */
-    private Map<String, Integer> ids() {
-        Map<String, Integer> ids = HashMap.newHashMap(tokens.length);
-        for (int id = 0; id < tokens.length; id++) {
-            ids.putIfAbsent(tokens[id], id);
+    /** After this the value is written past the generator, which would make a string of each of some hundred thousand entries. */
+    private static void beginRaw(JsonGenerator json, String field) throws IOException {
+        json.writeFieldName(field);
+        json.writeRawValue("");
+        json.flush();
+    }
+
+    private void writeEntry(GgufArray.Slices from, int i, GgufArray.Strings named) {
+        if (!out.string(from.bytes(), from.begin(i), from.end(i))) {
+            named.get(i); // It knows the place in the file.
+            throw new IllegalStateException("two opinions on what is UTF-8, at entry " + i);
         }
-        return ids;
     }
 
     private record Merge(String text, float score, int leftId, int rightId) {}
@@ -326,20 +395,19 @@ final class GgufTokenizerJson {
     private List<String> mergesFromScores() {
         float[] scores = metadata.floats("tokenizer.ggml.scores").orElseThrow(() -> missing("tokenizer.ggml.scores"));
         requireLength("tokenizer.ggml.scores", scores.length);
-        Map<String, Integer> ids = ids();
-        List<Merge> merges = new ArrayList<>(tokens.length * 2);
-        for (int id = 0; id < tokens.length; id++) {
+        List<Merge> merges = new ArrayList<>(tokens.size() * 2);
+        for (int id = 0; id < tokens.size(); id++) {
             if (types[id] == CONTROL || types[id] == UNKNOWN || types[id] == BYTE) {
                 continue; // Never made from text.
             }
-            String token = tokens[id];
+            String token = tokens.get(id);
             for (int cut = 1; cut < Math.min(token.length(), 64); cut++) {
                 if (Character.isLowSurrogate(token.charAt(cut))) {
                     continue;
                 }
-                Integer left = ids.get(token.substring(0, cut));
-                Integer right = left == null ? null : ids.get(token.substring(cut));
-                if (right != null && token.indexOf(' ') < 0) {
+                int left = tokens.find(token.substring(0, cut));
+                int right = left < 0 ? -1 : tokens.find(token.substring(cut));
+                if (right >= 0 && token.indexOf(' ') < 0) {
                     merges.add(new Merge(token.substring(0, cut) + ' ' + token.substring(cut), scores[id], left, right));
                 }
             }
@@ -366,8 +434,8 @@ final class GgufTokenizerJson {
     }
 
     private void requireLength(String key, int length) {
-        if (length != tokens.length) {
-            throw new EngineException("TOK-010", file + ": '" + key + "' has " + length + " entries for " + tokens.length
+        if (length != tokens.size()) {
+            throw new EngineException("TOK-010", file + ": '" + key + "' has " + length + " entries for " + tokens.size()
                     + " tokens; the file is damaged, convert it again");
         }
     }

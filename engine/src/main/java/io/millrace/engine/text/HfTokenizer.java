@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 
 /**
  * A Hugging Face {@code tokenizer.json}. Encoding is the Rust library's own; decoding of byte-level and SentencePiece vocabularies is done
@@ -45,7 +46,15 @@ public final class HfTokenizer implements Tokenizer {
 
     /** The vocabulary of a GGUF file; errors {@code TOK-003}, {@code TOK-004}, {@code TOK-010}, {@code TOK-011}. */
     public static HfTokenizer of(GgufFile gguf) {
-        return parse(GgufTokenizerJson.of(gguf.path(), gguf.metadata()), gguf.path());
+        GgufTokenizerJson written = GgufTokenizerJson.of(gguf.path(), gguf.metadata());
+        try {
+            return new HfTokenizer(written.tokenizerFile(), new NativeTokenizer(written.json(), Map.of()));
+        } catch (EngineException e) {
+            throw e;
+        } catch (RuntimeException e) {
+            written.checkMerges();
+            throw malformed(gguf.path(), e);
+        }
     }
 
     private static HfTokenizer parse(String json, Path path) {

@@ -24,7 +24,9 @@ final class TokenizerFile {
 
     private static final JsonFactory JSON = new ObjectMapper().getFactory();
 
-    private String[] pieces = new String[1024];
+    /** Null where the pieces are those of a JSON file. */
+    private final GgufPieces gguf;
+    private String[] pieces;
     private final Map<String, Integer> ids = new HashMap<>();
     private final BitSet added = new BitSet();
     private final BitSet special = new BitSet();
@@ -35,11 +37,35 @@ final class TokenizerFile {
     private int vocabSize;
     private DecoderSpec decoder = new DecoderSpec.Other();
 
-    private TokenizerFile() {}
+    private TokenizerFile(GgufPieces gguf) {
+        this.gguf = gguf;
+        this.pieces = new String[gguf == null ? 1024 : 0];
+    }
+
+    /**
+     * What {@link #parse} makes of the JSON that {@link GgufTokenizerJson} writes, without reading it again.
+     *
+     * @param added   ids of added tokens
+     * @param special of those, the ones that are skipped on request
+     */
+    static TokenizerFile of(GgufPieces pieces, BitSet added, BitSet special, DecoderSpec decoder) {
+        TokenizerFile file = new TokenizerFile(pieces);
+        file.added.or(added);
+        file.special.or(special);
+        file.decoder = decoder;
+        added.stream().filter(pieces::isRepeated).forEach(id -> file.ids.put(pieces.get(id), id));
+        file.vocabSize = pieces.size();
+        while (file.vocabSize > 0 && file.piece(file.vocabSize - 1) == null) {
+            file.vocabSize--;
+        }
+        file.modelPieces = null;
+        file.addedInFileOrder = null;
+        return file;
+    }
 
     /** @throws IOException where the JSON is broken or not a tokenizer's; the message has no path */
     static TokenizerFile parse(String json) throws IOException {
-        TokenizerFile file = new TokenizerFile();
+        TokenizerFile file = new TokenizerFile(null);
         try (JsonParser parser = JSON.createParser(json)) {
             file.readTop(parser);
         }
@@ -55,11 +81,16 @@ final class TokenizerFile {
 
     /** The vocabulary entry of {@code id}, or null for a gap or an id out of range. */
     String piece(int id) {
-        return id >= 0 && id < vocabSize ? pieces[id] : null;
+        if (id < 0 || id >= vocabSize) {
+            return null;
+        }
+        // Of entries that stand twice the first is the vocabulary's.
+        return gguf == null ? pieces[id] : gguf.isRepeated(id) && !added.get(id) ? null : gguf.get(id);
     }
 
     int idOf(String piece) {
-        return ids.getOrDefault(piece, -1);
+        Integer id = ids.get(piece);
+        return id != null ? id : gguf == null ? -1 : gguf.find(piece);
     }
 
     int vocabSize() {

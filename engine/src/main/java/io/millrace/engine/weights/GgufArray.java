@@ -57,12 +57,62 @@ public sealed interface GgufArray {
             return text;
         }
 
+        /**
+         * All entries, copied from the file at once.
+         *
+         * @throws EngineException {@code GGUF-004} where they take more than {@link Slices#MAX_BYTES}
+         */
+        public Slices slices() {
+            int count = lengths.length;
+            long first = count == 0 ? 0 : begins[0];
+            long size = count == 0 ? 0 : begins[count - 1] + lengths[count - 1] - first;
+            if (size > Slices.MAX_BYTES) {
+                throw new EngineException("GGUF-004", file + ": an array of " + count + " strings takes " + size + " bytes, the limit is "
+                        + Slices.MAX_BYTES);
+            }
+            int[] relative = new int[count];
+            for (int i = 0; i < count; i++) {
+                relative[i] = (int) (begins[i] - first);
+            }
+            return new Slices(bytes.asSlice(first, size).toArray(ValueLayout.JAVA_BYTE), relative, lengths);
+        }
+
         public String[] toArray() {
             String[] strings = new String[lengths.length];
             for (int i = 0; i < strings.length; i++) {
                 strings[i] = get(i);
             }
             return strings;
+        }
+    }
+
+    /** Strings as slices of one array: entry i is UTF-8, unchecked, at {@code [begin(i), end(i))} of {@link #bytes}. Not to be changed. */
+    final class Slices {
+        static final long MAX_BYTES = 256L << 20;
+        private final byte[] bytes;
+        private final int[] begins;
+        private final int[] lengths;
+
+        Slices(byte[] bytes, int[] begins, int[] lengths) {
+            this.bytes = bytes;
+            this.begins = begins;
+            this.lengths = lengths;
+        }
+
+        public int size() {
+            return begins.length;
+        }
+
+        public byte[] bytes() {
+            return bytes;
+        }
+
+        public int begin(int i) {
+            return begins[i];
+        }
+
+        public int end(int i) {
+            return begins[i] + lengths[i];
         }
     }
 
