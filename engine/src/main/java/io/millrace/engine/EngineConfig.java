@@ -48,4 +48,10 @@ public record EngineConfig(String backend, String dtype, int maxModelLen, int ma
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
                 kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value, quantization, quantizationCache);
     }
+
+    /** Rounds plain weights at load, without keeping them. */
+    public EngineConfig withQuantization(String value) {
+        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, value, "none");
+    }
 }
