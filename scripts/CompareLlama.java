@@ -21,8 +21,9 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
-/** See {@code scripts/compare-llama}, which starts it. Every figure becomes a line {@code date,model,round,test,program,figure,value} of the CSV file. */
+/** See {@code scripts/compare-llama}, which starts it. Every figure becomes a line {@code date,model,round,test,program,figure,value,others} of the CSV file. */
 final class CompareLlama {
     private static final String HELP = """
             --tests prefill,decode,batched   what to measure (also: startup, http, throughput)
@@ -38,12 +39,19 @@ final class CompareLlama {
             --limit 140          seconds after which a program is ended
             --csv compare-llama.csv   where figures are added""";
 
+    /** A figure during which others took more of the processors than this is no figure. */
+    private static final double DISTURBED = 0.05;
+
     private final ObjectMapper json = new ObjectMapper();
     private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
     private final Map<String, String> flags = new LinkedHashMap<>(Map.of("tests", "prefill,decode,batched", "rounds", "3", "prompt", "512", "generate", "128",
             "batch-sizes", "1,4,16,32", "clients", "16", "requests", "32", "limit", "140", "csv", "compare-llama.csv"));
     private final List<String> names = new ArrayList<>();
     private int round;
+    /** Share of the machine's processor time that other processes took during the last run of a benchmark. */
+    private double others;
+    /** The server that a benchmark is talking to, or null. */
+    private Process serving;
     private Path model;
 
     public static void main(String[] args) throws Exception {
@@ -225,6 +233,8 @@ final class CompareLlama {
                             String.valueOf(clients * 512), "--alias", "m");
             start = System.nanoTime();
             process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+            serving = process;
+            others = 0;
         }
 
         URI uri(String path) {
@@ -263,6 +273,7 @@ final class CompareLlama {
 
         @Override
         public void close() throws InterruptedException, IOException {
+            serving = null;
             end(process);
             Files.delete(log);
         }
@@ -308,9 +319,18 @@ final class CompareLlama {
         Path err = Files.createTempFile("compare", ".err");
         Process process = new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
         try {
-            if (!process.waitFor(Integer.parseInt(flags.get("limit")), TimeUnit.SECONDS)) {
-                throw new IOException("not done after --limit " + flags.get("limit") + " s");
+            long start = System.nanoTime();
+            double busy = busySeconds();
+            double own = 0;
+            double served = serving == null ? 0 : cpuSeconds(serving, 0);
+            while (!process.waitFor(50, TimeUnit.MILLISECONDS)) {
+                own = cpuSeconds(process, own);
+                if (System.nanoTime() - start > Integer.parseInt(flags.get("limit")) * 1e9) {
+                    throw new IOException("not done after --limit " + flags.get("limit") + " s");
+                }
             }
+            own += serving == null ? 0 : cpuSeconds(serving, served) - served;
+            others = Math.max(0, busySeconds() - busy - own) / ((System.nanoTime() - start) / 1e9) / Runtime.getRuntime().availableProcessors();
             if (process.exitValue() != 0) {
                 throw new IOException(command + " ended with " + process.exitValue() + ": " + Files.readString(err).lines().limit(20).toList());
             }
@@ -319,6 +339,22 @@ final class CompareLlama {
             end(process);
             Files.delete(out);
             Files.delete(err);
+        }
+    }
+
+    private static double cpuSeconds(Process process, double unknown) {
+        return process.info().totalCpuDuration().map(time -> time.toNanos() / 1e9).orElse(unknown);
+    }
+
+    /** Processor time that all processes of this machine have used; 0 where the system does not say. */
+    private static double busySeconds() throws IOException {
+        Path stat = Path.of("/proc/stat");
+        if (!Files.isReadable(stat)) {
+            return 0;
+        }
+        try (Stream<String> lines = Files.lines(stat)) {
+            String[] cells = lines.findFirst().orElseThrow().trim().split(" +");
+            return (Long.parseLong(cells[1]) + Long.parseLong(cells[2]) + Long.parseLong(cells[3])) / 100.0;
         }
     }
 
@@ -334,7 +370,7 @@ final class CompareLlama {
 
     private void write(String test, String program, String figure, double value) throws IOException {
         String line = String.join(",", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), model.getFileName().toString(), String.valueOf(round), quoted(test), program, quoted(figure),
-                String.format(Locale.ROOT, "%.6g", value));
+                String.format(Locale.ROOT, "%.6g", value), String.format(Locale.ROOT, "%.3f", others));
         Files.writeString(Path.of(flags.get("csv")), line + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     }
 
@@ -345,12 +381,20 @@ final class CompareLlama {
     /** model, test and figure -> program -> values */
     private static void print(List<String> files) throws IOException {
         Map<String, Map<String, List<Double>>> all = new LinkedHashMap<>();
+        int disturbed = 0;
         for (String file : files) {
             for (String line : Files.readAllLines(Path.of(file))) {
                 String[] cells = line.split(",(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)");
+                if (Double.parseDouble(cells[7]) > DISTURBED) {
+                    disturbed++;
+                    continue;
+                }
                 all.computeIfAbsent(cells[1] + " | " + cells[3].replace("\"", "") + " | " + cells[5].replace("\"", ""), key -> new TreeMap<>())
                         .computeIfAbsent(cells[4], key -> new ArrayList<>()).add(Double.parseDouble(cells[6]));
             }
+        }
+        if (disturbed > 0) {
+            System.out.println(disturbed + " figures are left out: other processes took more than " + 100 * DISTURBED + " % of the processors meanwhile\n");
         }
         System.out.println("| model | test | figure | llama.cpp | Millrace | ratio |\n|---|---|---|---|---|---|");
         all.entrySet().stream().sorted(Map.Entry.comparingByKey()).forEach(entry -> {
