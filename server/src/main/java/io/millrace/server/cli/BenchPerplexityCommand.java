@@ -46,7 +46,7 @@ final class BenchPerplexityCommand implements Callable<Integer> {
     private Integer stride;
 
     @Option(names = "--separator", paramLabel = "TEXT",
-            description = "the text holds documents, with lines of only TEXT between them: each is scored alone and whole, its end token too")
+            description = "the text holds documents, with lines of only TEXT between them: each is scored alone, its end token too, in windows of --context only where it is longer")
     private String separator;
 
     @Option(names = "--json", paramLabel = "FILE", description = "write the figures as JSON")
