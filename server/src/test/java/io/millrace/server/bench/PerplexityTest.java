@@ -63,9 +63,9 @@ class PerplexityTest {
         assertThat(result.natsPerToken()).isCloseTo(2.313, within(0.0005));
     }
 
-    /** Property: what rounding costs on the held-out stories stays within half a percent of perplexity for 16 bits, of products and cache alike. */
+    /** Property: what rounding costs on the held-out stories stays within half a percent of perplexity: products of 16 bits, a cache of 16 or 8. */
     @ParameterizedTest
-    @CsvSource({"bfloat16, float32, 0.005", "float32, float16, 0.005", "float32, bfloat16, 0.005", "bfloat16, bfloat16, 0.005"})
+    @CsvSource({"bfloat16, float32, 0.005", "float32, float16, 0.005", "float32, bfloat16, 0.005", "bfloat16, bfloat16, 0.005", "float32, q8_0, 0.005"})
     void roundingCostsLittle(String dtype, String kvCacheDtype, double bound) throws Exception {
         double exact = demo(SETTINGS.withDtype("float32").withKvCache("float32", 2048)).perplexity();
         assertThat(demo(SETTINGS.withDtype(dtype).withKvCache(kvCacheDtype, 2048)).perplexity()).isCloseTo(exact, within(bound * exact));
