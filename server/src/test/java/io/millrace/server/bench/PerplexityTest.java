@@ -26,6 +26,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 class PerplexityTest {
     private static final Path DEMO = Path.of("demo-model");
     private static final EngineConfig SETTINGS = EngineConfig.defaults().withLimits(0, 16, 512).withThreads(2);
+    private static final EngineConfig EXACT = SETTINGS.withDtype("float32").withKvCache("float32", 2048);
+    private static Perplexity.Result exact;
 
     /** Property: windows as documented: llama-perplexity's scores the second half of each, a stride scores every token after the first window once. */
     @Test
@@ -58,7 +60,7 @@ class PerplexityTest {
      */
     @Test
     void heldOutStoriesHaveTheirPublishedLoss() throws Exception {
-        Perplexity.Result result = demo(SETTINGS.withDtype("float32").withKvCache("float32", 2048));
+        Perplexity.Result result = exact();
         assertThat(result.tokens()).isEqualTo(11_466);
         assertThat(result.natsPerToken()).isCloseTo(2.313, within(0.0005));
     }
@@ -67,7 +69,7 @@ class PerplexityTest {
     @ParameterizedTest
     @CsvSource({"bfloat16, float32, 0.005", "float32, float16, 0.005", "float32, bfloat16, 0.005", "bfloat16, bfloat16, 0.005", "float32, q8_0, 0.005"})
     void roundingCostsLittle(String dtype, String kvCacheDtype, double bound) throws Exception {
-        double exact = demo(SETTINGS.withDtype("float32").withKvCache("float32", 2048)).perplexity();
+        double exact = exact().perplexity();
         assertThat(demo(SETTINGS.withDtype(dtype).withKvCache(kvCacheDtype, 2048)).perplexity()).isCloseTo(exact, within(bound * exact));
     }
 
@@ -78,9 +80,8 @@ class PerplexityTest {
     @ParameterizedTest
     @CsvSource({"q8_0, 0.005", "q4_0, 0.05", "q4_k, 0.05"})
     void quantizationCostsLittle(String quantization, double bound) throws Exception {
-        EngineConfig exact = SETTINGS.withDtype("float32").withKvCache("float32", 2048);
-        double perplexity = demo(exact).perplexity();
-        assertThat(demo(exact.withQuantization(quantization)).perplexity()).isCloseTo(perplexity, within(bound * perplexity));
+        double perplexity = exact().perplexity();
+        assertThat(demo(EXACT.withQuantization(quantization)).perplexity()).isCloseTo(perplexity, within(bound * perplexity));
     }
 
     /**
@@ -104,6 +105,14 @@ class PerplexityTest {
         String text = Files.readString(DEMO.resolve("heldout.txt")).replace("<|endoftext|>", "");
         return score(file, SETTINGS.withDtype("float32").withKvCache("float32", 2048),
                 model -> Perplexity.windows(model.tokenizer().encode(text, false), 256, 256, 1));
+    }
+
+    /** The demo model without rounding beyond that of its weights' own type; computed once. */
+    private static Perplexity.Result exact() throws Exception {
+        if (exact == null) {
+            exact = demo(EXACT);
+        }
+        return exact;
     }
 
     private static Perplexity.Result demo(EngineConfig settings) throws Exception {
