@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 9
+#define MR_ABI_VERSION 10
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32

@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)9L;
+    private static final int MR_ABI_VERSION = (int)10L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 9
+     * #define MR_ABI_VERSION 10
      * }
      */
     public static int MR_ABI_VERSION() {
