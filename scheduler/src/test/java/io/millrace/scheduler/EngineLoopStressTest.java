@@ -15,10 +15,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Property: under any interleaving of submits, aborts and the end, every accepted request ends exactly once and nothing leaks. */
-@Timeout(60)
+@Timeout(1200)
 class EngineLoopStressTest {
     private static final int NUM_THREADS = 8;
-    private static final long NANOS = 2_000_000_000L;
+    private static final long NANOS = (1 + Long.getLong("millrace.stress.seconds", 1)) * 1_000_000_000L;
 
     private record Submitted(int[] prompt, SamplingParams sampling, RecordingSink sink, boolean aborted) {}
 
