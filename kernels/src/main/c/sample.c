@@ -1,6 +1,8 @@
 /*
- * Sampling, one row per thread, in the order that io.millrace.kernels.SamplingRows tells. The raw logits stay as they are; filters and
- * penalties work on a copy. No sort: top-k and top-p are a radix selection on the ordered bits of the logits.
+ * Sampling, one row per thread, in the order that io.millrace.kernels.SamplingRows tells. The raw logits stay as they are; penalties work
+ * on a copy. No sort, and no pass over the vocabulary that is not in vectors: one pass sums the weights by chunks, which is all that a draw
+ * without filters needs. For top-k and top-p it also finds a logit above which enough ids lie; those few, no longer the vocabulary, go
+ * through a radix selection on the ordered bits of their logits.
  */
 #include "kernels.h"
 
@@ -8,6 +10,8 @@
 
 #define NONE (-INFINITY)
 #define CHUNK 1024
+#define GROUP 64   /* ids of which only the largest logit is kept, for top-k */
+#define DEPTHS 8   /* logits, relative to the largest, above which the mass is known, for top-p */
 #define RADIX 2048
 
 typedef struct workspace {
@@ -17,18 +21,24 @@ typedef struct workspace {
     int32_t *counts;   /* [vocab], occurrences in the history; undefined for other ids */
     double *mass;      /* [RADIX] */
     int32_t *members;  /* [RADIX] */
+    double *chunks;    /* [vocab / CHUNK], mass of each chunk */
+    float *tops;       /* [vocab / GROUP], largest logit of each group */
+    float *order;      /* [vocab / GROUP] */
 } workspace;
 
 int64_t MR_NAME(mr_sample_scratch_bytes)(const mr_sample_args *a) {
     int64_t vocab = mr_round_up(a->logits.cols, 16);
-    return vocab * 16 + RADIX * 12;
+    return vocab * 16 + RADIX * 12 + (vocab / CHUNK + 1) * 8 + (vocab / GROUP + 1) * 8 + 64;
 }
 
 static workspace workspace_of(mr_thread *thread, int64_t cols) {
     int64_t vocab = mr_round_up(cols, 16);
     workspace w;
     w.mass = (double *)thread->scratch;
-    w.members = (int32_t *)(w.mass + RADIX);
+    w.chunks = w.mass + RADIX;
+    w.tops = (float *)(w.chunks + vocab / CHUNK + 1);
+    w.order = w.tops + vocab / GROUP + 1;
+    w.members = (int32_t *)(w.order + vocab / GROUP + 1);
     w.logits = (float *)(w.members + RADIX);
     w.weights = w.logits + vocab;
     w.ids = (int32_t *)(w.weights + vocab);
@@ -144,8 +154,19 @@ static void report_top(const float *logits, int64_t vocab, const statistics *s, 
 }
 
 static int32_t rank_of(const float *logits, int64_t vocab, float logit) {
+    vf counts = v_set(0.0f); /* each below 2^24 */
+    vf limit = v_set(logit);
     int32_t rank = 1;
-    for (int64_t id = 0; id < vocab; id++) {
+    int64_t id = 0;
+    for (; id + VW <= vocab; id += VW) {
+        counts = v_add(counts, v_select_ge(limit, v_finite(v_load(logits + id)), v_zero(), v_set(1.0f)));
+    }
+    float lanes[VW];
+    v_store(lanes, counts);
+    for (int i = 0; i < VW; i++) {
+        rank += (int32_t)lanes[i];
+    }
+    for (; id < vocab; id++) {
         rank += finite_logit(logits[id]) > logit;
     }
     return rank;
@@ -289,27 +310,194 @@ static double uniform(int64_t seed, int32_t draw_index) {
     return (double)(mix64(mix64((uint64_t)seed) + step) >> 11) * 0x1p-53;
 }
 
-static int32_t draw(const mr_batch *b, int64_t r, const workspace *w, int64_t vocab, float maximum) {
-    /* The difference to the largest is divided, not multiplied with an inverse that could overflow. */
-    vf temperature = v_set(b->temperature[r]);
-    vf top = v_set(maximum);
-    for (int64_t id = 0; id < vocab; id += VW) { /* both arrays have room for whole vectors */
-        v_store(w->weights + id, v_exp(v_div(v_sub(v_load(w->logits + id), top), temperature)));
+/* A distribution: weight of an id is e^((logit - maximum) / temperature), 0 if that is below min_p. */
+typedef struct distribution {
+    const float *logits;
+    int64_t vocab;
+    float maximum;
+    float temperature;
+    float min_p;
+} distribution;
+
+/* The weights of ids [first, first + count), count at most CHUNK and rounded up to whole vectors in `out`. */
+static void weights_of(const distribution *d, int64_t first, int64_t count, float *out) {
+    vf top = v_set(d->maximum);
+    vf temperature = v_set(d->temperature);
+    vf least = v_set(d->min_p);
+    for (int64_t i = 0; i < count; i += VW) {
+        float tail[VW];
+        const float *from = d->logits + first + i;
+        if (count - i < VW) {
+            for (int64_t j = 0; j < VW; j++) {
+                tail[j] = i + j < count ? from[j] : NONE;
+            }
+            from = tail;
+        }
+        /* The difference to the largest is divided, not multiplied with an inverse that could overflow. */
+        vf weight = v_exp(v_div(v_sub(v_finite(v_load(from)), top), temperature));
+        v_store(out + i, v_select_ge(weight, least, weight, v_zero()));
     }
-    float min_p = b->min_p[r];
+}
+
+/* Depths below the largest logit, in units of the temperature. Those of a trained model's nuclei are among the first. */
+static const float depths[DEPTHS] = {0.7f, 1.5f, 2.5f, 3.5f, 5.0f, 7.0f, 10.0f, 15.0f};
+
+/* Mass of each chunk and of all; if `above` is there, also the mass of the weights that are at least e^-depths[i]. */
+static double weigh_all(const distribution *d, double *chunks, double *above) {
+    double total = 0.0;
+    vf limits[DEPTHS];
+    for (int i = 0; i < DEPTHS; i++) {
+        limits[i] = v_set(s_exp(-depths[i]));
+    }
+    for (int64_t first = 0; first < d->vocab; first += CHUNK) {
+        float weights[CHUNK];
+        int64_t count = mr_min(CHUNK, d->vocab - first);
+        weights_of(d, first, count, weights);
+        vf sum = v_zero();
+        vf sums[DEPTHS];
+        for (int i = 0; i < DEPTHS; i++) {
+            sums[i] = v_zero();
+        }
+        for (int64_t i = 0; i < count; i += VW) {
+            vf weight = v_load(weights + i);
+            sum = v_add(sum, weight);
+            for (int k = 0; above != NULL && k < DEPTHS; k++) {
+                sums[k] = v_add(sums[k], v_select_ge(weight, limits[k], weight, v_zero()));
+            }
+        }
+        for (int k = 0; above != NULL && k < DEPTHS; k++) {
+            above[k] += v_sum(sums[k]);
+        }
+        chunks[first / CHUNK] = v_sum(sum);
+        total += chunks[first / CHUNK];
+    }
+    return total;
+}
+
+/* The count-th largest of `size` values, which are reordered; quickselect around the middle of three. */
+static float nth_largest(float *values, int64_t size, int64_t count) {
+    int64_t low = 0;
+    int64_t high = size - 1;
+    int64_t wanted = count - 1;
+    while (low < high) {
+        float a = values[low];
+        float b = values[low + (high - low) / 2];
+        float c = values[high];
+        float pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+        int64_t i = low;
+        int64_t j = high;
+        while (i <= j) {
+            while (values[i] > pivot) {
+                i++;
+            }
+            while (values[j] < pivot) {
+                j--;
+            }
+            if (i <= j) {
+                float swapped = values[i];
+                values[i++] = values[j];
+                values[j--] = swapped;
+            }
+        }
+        if (wanted <= j) {
+            high = j;
+        } else if (wanted >= i) {
+            low = i;
+        } else {
+            break;
+        }
+    }
+    return values[wanted];
+}
+
+/*
+ * A logit that at least `count` ids reach: the count-th largest among the largest of groups. Equal logits all reach it, so ties are settled
+ * later. NONE if there are fewer groups.
+ */
+static float reached_by(const distribution *d, const workspace *w, int64_t count) {
+    int64_t groups = mr_ceil_div(d->vocab, GROUP);
+    if (count > groups) {
+        return NONE;
+    }
+    for (int64_t g = 0; g < groups; g++) {
+        w->tops[g] = chunk_maximum(d->logits + g * GROUP, mr_min(GROUP, d->vocab - g * GROUP));
+    }
+    memcpy(w->order, w->tops, (size_t)groups * sizeof(float));
+    return nth_largest(w->order, groups, count);
+}
+
+/* Lists, ascending, the ids with a weight above 0 whose logits reach `limit`, with their logits and weights. */
+static int64_t list_ids(const distribution *d, const workspace *w, float limit) {
+    int64_t kept = 0;
+    for (int64_t first = 0; first < d->vocab; first += GROUP) {
+        int64_t count = mr_min(GROUP, d->vocab - first);
+        if (chunk_maximum(d->logits + first, count) < limit) {
+            continue;
+        }
+        weights_of(d, first, count, w->weights + first); /* there is room for whole vectors */
+        for (int64_t i = 0; i < count; i++) {
+            float logit = finite_logit(d->logits[first + i]);
+            w->logits[first + i] = logit;
+            w->ids[kept] = (int32_t)(first + i);
+            kept += (logit >= limit) & (w->weights[first + i] > 0.0f); /* no branch: it would be guessed wrong */
+        }
+    }
+    return kept;
+}
+
+/* An id by the whole distribution: the chunk by the sums of chunks, then the id. */
+static int32_t draw_from_all(const distribution *d, const workspace *w, double threshold, int32_t largest) {
+    double sum = 0.0;
+    int32_t last = largest;
+    for (int64_t first = 0; first < d->vocab; first += CHUNK) {
+        double after = sum + w->chunks[first / CHUNK];
+        if (after > threshold) {
+            float weights[CHUNK];
+            int64_t count = mr_min(CHUNK, d->vocab - first);
+            weights_of(d, first, count, weights);
+            for (int64_t i = 0; i < count; i++) {
+                sum += weights[i];
+                last = weights[i] > 0.0f ? (int32_t)(first + i) : last;
+                if (sum > threshold) {
+                    return last;
+                }
+            }
+            return last; /* its sum was rounded upwards */
+        }
+        sum = after;
+    }
+    return largest;
+}
+
+static int32_t draw(const mr_batch *b, int64_t r, const workspace *w, const distribution *d, int32_t largest) {
     int32_t top_k = b->top_k[r];
     float top_p = b->top_p[r];
-    int64_t kept = 0;
-    for (int32_t id = 0; id < vocab; id++) {
-        w->ids[kept] = id;
-        kept += (w->weights[id] > 0.0f && w->weights[id] >= min_p) || (w->logits[id] == maximum && kept == 0);
-    }
-    if (top_k > 0 && top_k < kept) {
-        kept = keep_prefix(w, kept, top_k, false);
+    double u = uniform(b->seed[r], b->draw_index[r]);
+    bool few = top_k > 0 && top_k < d->vocab;
+    if (!few && top_p >= 1.0f) {
+        return draw_from_all(d, w, u * weigh_all(d, w->chunks, NULL), largest);
     }
     double total = 0.0;
-    for (int64_t i = 0; i < kept; i++) {
-        total += w->weights[w->ids[i]];
+    float limit = NONE;
+    if (few) {
+        limit = reached_by(d, w, top_k);
+    } else {
+        double above[DEPTHS] = {0};
+        total = weigh_all(d, w->chunks, above);
+        for (int k = DEPTHS - 1; k >= 0 && above[k] * (1.0 - 1e-6) >= top_p * total; k--) {
+            /* A little deeper than the depth itself: rounding must not leave out what was counted. */
+            limit = d->maximum - depths[k] * d->temperature * (1.0f + 1e-5f) - fabsf(d->maximum) * 1e-6f;
+        }
+    }
+    int64_t kept = list_ids(d, w, limit);
+    if (kept == 0) {
+        return largest; /* min-p beyond 1 */
+    }
+    if (few) {
+        kept = top_k < kept ? keep_prefix(w, kept, top_k, false) : kept;
+        for (int64_t i = 0; i < kept; i++) {
+            total += w->weights[w->ids[i]];
+        }
     }
     if (top_p < 1.0f) {
         kept = keep_prefix(w, kept, top_p * total, true);
@@ -318,7 +506,7 @@ static int32_t draw(const mr_batch *b, int64_t r, const workspace *w, int64_t vo
             total += w->weights[w->ids[i]];
         }
     }
-    double threshold = uniform(b->seed[r], b->draw_index[r]) * total;
+    double threshold = u * total;
     double sum = 0.0;
     for (int64_t i = 0; i < kept; i++) {
         sum += w->weights[w->ids[i]];
@@ -338,29 +526,24 @@ static int32_t choose(mr_thread *thread, const float *logits, int64_t vocab, int
         return raw->largest;
     }
     workspace w = workspace_of(thread, vocab);
-    for (int64_t id = 0; id < vocab; id++) {
-        w.logits[id] = finite_logit(logits[id]);
-    }
-    for (int64_t id = vocab; id < mr_round_up(vocab, 16); id++) {
-        w.logits[id] = NONE;
-    }
-    float maximum = raw->maximum;
+    distribution d = {logits, vocab, raw->maximum, b->temperature[r], b->min_p[r]};
     int32_t largest = raw->largest;
     if (changed) {
+        for (int64_t id = 0; id < vocab; id++) {
+            w.logits[id] = finite_logit(logits[id]);
+        }
         apply_bias_mask_suppression(b, r, w.logits, vocab);
         if (has_penalties(b, r)) {
             apply_penalties(b, r, w.logits, vocab, w.counts);
         }
-        maximum = NONE;
+        d.logits = w.logits;
+        d.maximum = chunk_maximum(w.logits, vocab);
         largest = 0;
-        for (int64_t id = 0; id < vocab; id++) {
-            if (w.logits[id] > maximum) {
-                maximum = w.logits[id];
-                largest = (int32_t)id;
-            }
+        while (d.maximum != NONE && finite_logit(w.logits[largest]) != d.maximum) {
+            largest++;
         }
     }
-    return greedy || maximum == NONE ? largest : draw(b, r, &w, vocab, maximum);
+    return greedy || d.maximum == NONE ? largest : draw(b, r, &w, &d, largest);
 }
 
 void MR_NAME(mr_sample)(mr_thread *thread, const mr_sample_args *a) {

@@ -355,6 +355,59 @@ static void bench_attentions(mr_team *team, int threads) {
     }
 }
 
+/* Rows of the vocabularies of Llama 3 and SmolLM, with bell-shaped logits: flat, as an untrained model has them, and peaked. */
+static void bench_sample(mr_team *team, int64_t vocab, int32_t rows, float spread, float temperature, int32_t top_k, float top_p) {
+    enum { MAX_ROWS = 16 };
+    static float temperatures[MAX_ROWS], top_ps[MAX_ROWS], min_ps[MAX_ROWS], ones[MAX_ROWS], logprobs[MAX_ROWS];
+    static int32_t top_ks[MAX_ROWS], none[MAX_ROWS], targets[MAX_ROWS], tokens[MAX_ROWS], ranks[MAX_ROWS];
+    static int64_t seeds[MAX_ROWS], absent[MAX_ROWS];
+    mr_matrix logits = {.data = mr_memory_allocate(rows * vocab * 4), .rows = rows, .cols = vocab, .extent = MR_EXTENT_LOGIT_ROWS};
+    uint32_t state = 1;
+    for (int64_t i = 0; i < rows * vocab; i++) {
+        float sum = 0.0f;
+        for (int k = 0; k < 6; k++) {
+            state = state * 1664525u + 1013904223u;
+            sum += (float)(state >> 8) / 16777216.0f - 0.5f;
+        }
+        logits.data[i] = sum * spread;
+    }
+    for (int32_t r = 0; r < rows; r++) {
+        temperatures[r] = temperature;
+        top_ps[r] = top_p;
+        top_ks[r] = top_k;
+        ones[r] = 1.0f;
+        targets[r] = -1;
+        seeds[r] = r;
+    }
+    mr_batch saved = batch;
+    batch = (mr_batch){.counts = counts, .temperature = temperatures, .top_k = top_ks, .top_p = top_ps, .min_p = min_ps,
+                       .repetition_penalty = ones, .frequency_penalty = min_ps, .presence_penalty = min_ps, .seed = seeds, .draw_index = none,
+                       .target = targets, .num_top = none, .history = absent, .history_len = none, .prompt_len = none, .bias_ids = absent,
+                       .bias_values = absent, .bias_count = none, .suppress_ids = absent, .suppress_count = none, .allowed_mask = absent,
+                       .token = tokens, .logprob = logprobs, .rank = ranks};
+    counts[2] = rows;
+    mr_op op = {.kind = MR_OP_SAMPLE, .args.sample = {logits}};
+    double time = best_of(team, &op, 1);
+    printf("sample %6lld logits x %2d rows, %s, temperature %.1f top-k %2d top-p %.2f: %8.1f us  %5.1f GB/s of logits\n", (long long)vocab, rows,
+           spread > 4 ? "peaked" : "flat  ", (double)temperature, top_k, (double)top_p, time * 1e6, (double)(rows * vocab * 4) / time * 1e-9);
+    counts[2] = 0;
+    batch = saved;
+    mr_memory_free(logits.data, rows * vocab * 4);
+}
+
+static void bench_samples(mr_team *team) {
+    for (int large = 1; large >= 0; large--) {
+        for (int32_t rows = 1; rows <= 16; rows += 15) {
+            int64_t vocab = large ? 128256 : 49152;
+            bench_sample(team, vocab, rows, 3.2f, 0.0f, 0, 1.0f);
+            bench_sample(team, vocab, rows, 3.2f, 0.8f, 0, 1.0f);
+            bench_sample(team, vocab, rows, 3.2f, 0.8f, 40, 0.95f);
+            bench_sample(team, vocab, rows, 3.2f, 0.8f, 0, 0.95f);
+            bench_sample(team, vocab, rows, 12.0f, 0.8f, 0, 0.95f);
+        }
+    }
+}
+
 static void bench_overhead(mr_team *team) {
     enum { OPS = 500 };
     static mr_op ops[OPS];
@@ -384,7 +437,7 @@ int main(int argc, char **argv) {
     printf("instruction set %d, %d threads, best of %.1f s each of %s time\n", (int)mr_team_isa(team), threads, seconds,
            threads == 1 ? "processor" : "wall-clock");
     bench_overhead(team);
-    int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone; 100: attention alone */
+    int only = argc > 4 ? atoi(argv[4]) : -1; /* one mr_format alone; 100: attention alone, 101: sampling alone */
     for (int32_t format = MR_FORMAT_F32; format <= MR_FORMAT_Q5_1; format++) {
         if (names[format] != NULL && (only < 0 || only == format) && (format != MR_FORMAT_BF16_PAIRS || mr_has_bf16_dot(mr_team_isa(team)))) {
             bench_linear(team, threads, 2048, 8192, format, format == MR_FORMAT_F32 ? 4 : 8);
@@ -392,6 +445,9 @@ int main(int argc, char **argv) {
     }
     if (only < 0 || only == 100) {
         bench_attentions(team, threads);
+    }
+    if (only < 0 || only == 101) {
+        bench_samples(team);
     }
     mr_memory_free(probe_data, probe_bytes);
     mr_team_destroy(team);
