@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 10
+#define MR_ABI_VERSION 11
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -374,6 +374,12 @@ MR_API mr_team *mr_team_create(int32_t threads, int32_t isa, int32_t *status);
 
 /* Ends the workers and frees the team. NULL is allowed. */
 MR_API void mr_team_destroy(mr_team *team);
+
+/*
+ * Binds member i of the team to processor cpus[i % count]: workers for good, the caller's thread for the time of each run. On MR_E_ARGUMENT
+ * (a processor that is not there or not allowed, or an operating system without such a thing) some workers may be bound, the caller is not.
+ */
+MR_API int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count);
 
 MR_API int32_t mr_team_threads(const mr_team *team);
 

@@ -144,7 +144,80 @@ static void announce(mr_team *team) {
     }
 }
 
+#if defined(__linux__)
+/* A set that holds every processor a machine can have. */
+typedef struct cpu_mask {
+    unsigned long words[MR_MAX_CPUS / (8 * sizeof(unsigned long))];
+} cpu_mask;
+
+static bool bind_to(pthread_t thread, int32_t cpu) {
+    cpu_mask mask = {{0}};
+    mask.words[cpu / (8 * (int32_t)sizeof(unsigned long))] = 1ul << cpu % (8 * (int32_t)sizeof(unsigned long));
+    return pthread_setaffinity_np(thread, sizeof mask, (const cpu_set_t *)&mask) == 0;
+}
+
+/* The caller's thread is not ours: it is bound for the job alone, and threads it makes elsewhere do not inherit the binding. */
+static bool bind_caller(const mr_team *team, cpu_mask *before) {
+    return team->num_cpus > 0 && pthread_getaffinity_np(pthread_self(), sizeof *before, (cpu_set_t *)before) == 0
+           && bind_to(pthread_self(), team->cpus[0]);
+}
+
+static void release_caller(const cpu_mask *before) {
+    (void)pthread_setaffinity_np(pthread_self(), sizeof *before, (const cpu_set_t *)before);
+}
+
+int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count) {
+    int32_t *copy = count > 0 ? malloc((size_t)count * sizeof *copy) : NULL;
+    if (copy == NULL) {
+        snprintf(team->error, sizeof team->error, "no list of processors to bind %d threads to", (int)team->threads);
+        return MR_E_ARGUMENT;
+    }
+    memcpy(copy, cpus, (size_t)count * sizeof *copy);
+    free(team->cpus);
+    team->cpus = copy;
+    team->num_cpus = count;
+    for (int32_t i = 0; i < team->threads; i++) {
+        int32_t cpu = cpus[i % count];
+        cpu_mask before;
+        bool bound = cpu >= 0 && cpu < MR_MAX_CPUS && (i == 0 ? bind_caller(team, &before) : bind_to(team->members[i].handle, cpu));
+        if (bound && i == 0) {
+            release_caller(&before);
+        }
+        if (!bound) {
+            snprintf(team->error, sizeof team->error, "thread %d cannot be bound to processor %d: it is not there, or not this process's",
+                     (int)i, (int)cpu);
+            team->num_cpus = 0;
+            return MR_E_ARGUMENT;
+        }
+    }
+    return MR_OK;
+}
+#else
+int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count) {
+    (void)cpus;
+    (void)count;
+    snprintf(team->error, sizeof team->error, "this operating system binds no threads to processors");
+    return MR_E_ARGUMENT;
+}
+#endif
+
+static int32_t run_bound(mr_team *team);
+
 int32_t mr_team_run(mr_team *team) {
+#if defined(__linux__)
+    cpu_mask before;
+    bool bound = bind_caller(team, &before);
+    int32_t status = run_bound(team);
+    if (bound) {
+        release_caller(&before);
+    }
+    return status;
+#else
+    return run_bound(team);
+#endif
+}
+
+static int32_t run_bound(mr_team *team) {
     atomic_store(&team->status, MR_OK);
     /* No worker is inside: the words of the phases can be set anew. A job left early by a failure may have ended anywhere. */
     team->first_phase = (uint32_t)(atomic_load(&team->work) >> 32) + 1;
@@ -234,6 +307,7 @@ void mr_team_destroy(mr_team *team) {
     pthread_mutex_destroy(&team->mutex);
     mr_memory_free(team->scratch, team->scratch_stride * team->threads);
     mr_memory_free(team->shared, team->shared_bytes);
+    free(team->cpus);
     free(team);
 }
 

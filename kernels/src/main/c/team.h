@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #define MR_MAX_THREADS 1024
+#define MR_MAX_CPUS 8192
 #define MR_ALIGNED _Alignas(MR_CACHE_LINE)
 
 typedef struct mr_member {
@@ -43,6 +44,8 @@ struct mr_team {
 
     MR_ALIGNED int32_t threads;
     int32_t isa;
+    int32_t num_cpus; /* 0: threads run where the system puts them */
+    int32_t *cpus;    /* member i runs on cpus[i % num_cpus] */
     int32_t started; /* workers that were started and must be joined */
     const mr_kernels *kernels;
     char *scratch;

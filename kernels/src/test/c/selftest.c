@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 /*
  * A small decoder made of every op, run under the sanitizers on every instruction set: ragged batches of odd sizes, several thread counts,
  * all weight and cache types. Checks that a sequence's results have the same bits alone, in company, in chunks and with any number of
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { HIDDEN = 40, HEADS = 6, KV_HEADS = 2, FFN = 50, VOCAB = 77, POSITIONS = 700, TOKENS = 640, SEQUENCES = 4, LOGITS = 4, TOP = 3 };
 /* Head dimension: 12 goes the way of sizes that fit no vector, 32 and 48 that of those that do. */
@@ -351,7 +353,46 @@ static void check_sampling(mr_team *team) {
     num_pieces = 0;
 }
 
+static double seconds_of(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A team without work takes no processor time, bound or not; a bound one computes the same. */
+static void check_idleness(void) {
+    int32_t status;
+    mr_team *team = mr_team_create(4, MR_ISA_AUTO, &status);
+    CHECK(team != NULL);
+    int32_t counts[4] = {100, 1, 0, 0};
+    mr_batch batch = {.counts = counts};
+    mr_matrix a = matrix(100, 64, MR_EXTENT_TOKENS);
+    mr_matrix b = matrix(100, 64, MR_EXTENT_TOKENS);
+    mr_op op = {.kind = MR_OP_ADD, .args.add = {a, b}};
+    CHECK(mr_program_prepare(team, &op, 1, &batch) == MR_OK);
+    for (int bound = 0; bound < 2; bound++) {
+        for (int i = 0; i < 100; i++) {
+            CHECK(mr_program_run(team, &op, 1, &batch) == MR_OK);
+        }
+        nanosleep(&(struct timespec){0, 50000000}, NULL);
+        double before = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+        nanosleep(&(struct timespec){0, 300000000}, NULL);
+        CHECK(seconds_of(CLOCK_PROCESS_CPUTIME_ID) - before < 0.003);
+        int32_t cpu = 0; /* all on one: nobody may wait for a thread that waits for the processor */
+#if defined(__linux__)
+        CHECK(mr_team_bind(team, &cpu, 1) == MR_OK || mr_last_error(team)[0] != 0);
+#endif
+    }
+    int32_t absent = 1 << 20;
+    CHECK(mr_team_bind(team, &absent, 1) == MR_E_ARGUMENT);
+    CHECK(mr_program_run(team, &op, 1, &batch) == MR_OK);
+    free(a.data);
+    free(b.data);
+    mr_team_destroy(team);
+}
+
 int main(void) {
+    check_idleness();
     int32_t mask = mr_isa_mask();
     for (int32_t isa = 0; isa < 8; isa++) {
         if (!(mask >> isa & 1)) {

@@ -88,6 +88,20 @@ public final class CpuKernels {
         }
     }
 
+    /**
+     * Binds member {@code i} of the team to processor {@code cpus[i % length]}: workers for good, the caller for the time of each run.
+     *
+     * @throws IllegalArgumentException {@code NATIVE-008} if a processor is not there or not this process's, or the system has no such thing
+     */
+    public static void bindTeam(MemorySegment team, int[] cpus) {
+        try (Arena arena = Arena.ofConfined()) {
+            if (MillraceCpu.mr_team_bind(team, arena.allocateFrom(ValueLayout.JAVA_INT, cpus), cpus.length) != MillraceCpu.MR_OK()) {
+                throw new IllegalArgumentException("NATIVE-008: " + MillraceCpu.mr_last_error(team).reinterpret(Long.MAX_VALUE).getString(0)
+                        + ". Set --threads-bind to processors that 'taskset -p' allows, or to none");
+            }
+        }
+    }
+
     public static void destroyTeam(MemorySegment team) {
         MillraceCpu.mr_team_destroy(team);
     }

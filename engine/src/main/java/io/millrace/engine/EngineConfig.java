@@ -16,37 +16,43 @@ package io.millrace.engine;
  * @param quantization       {@code none}, or what plain weights are rounded to: {@code q8_0}, {@code q4_0}, {@code q4_k}; see
  *                           {@link io.millrace.engine.weights.QuantizedWeights}
  * @param quantizationCache  where the rounded weights are kept: {@code none}, {@code model} (beside the model), {@code user}
+ * @param threadsBind        processors that the compute threads are bound to: {@code none}, {@code auto}, or a list such as {@code 0-3,8}
  */
 public record EngineConfig(String backend, String dtype, int maxModelLen, int maxNumSeqs, int maxNumBatchedTokens, int blockSize, int maxLogprobs,
         String kvCacheDtype, long kvCacheMemoryBytes, double memoryUtilization, int numKvBlocks, int threads, String quantization,
-        String quantizationCache) {
+        String quantizationCache, String threadsBind) {
     public static EngineConfig defaults() {
-        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0, "none", "none");
+        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0, "none", "none", "none");
     }
 
     public EngineConfig withBackend(String value) {
         return new EngineConfig(value, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
+                threadsBind);
     }
 
     public EngineConfig withDtype(String value) {
         return new EngineConfig(backend, value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
+                threadsBind);
     }
 
     public EngineConfig withLimits(int modelLen, int numSeqs, int batchedTokens) {
         return new EngineConfig(backend, dtype, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
-                memoryUtilization, numKvBlocks, threads, quantization, quantizationCache);
+                memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
+                threadsBind);
     }
 
     public EngineConfig withKvCache(String kvDtype, int blocks) {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvDtype, kvCacheMemoryBytes,
-                memoryUtilization, blocks, threads, quantization, quantizationCache);
+                memoryUtilization, blocks, threads, quantization, quantizationCache,
+                threadsBind);
     }
 
     public EngineConfig withThreads(int value) {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value, quantization, quantizationCache);
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value, quantization, quantizationCache,
+                threadsBind);
     }
 
     /** Rounds plain weights at load, without keeping them. */

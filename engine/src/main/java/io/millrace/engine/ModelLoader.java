@@ -265,7 +265,7 @@ public final class ModelLoader {
 
     private static Backend createBackend(EngineConfig settings, BatchLimits batch, int threads) {
         try {
-            return Backends.create(settings.backend(), batch, threads, arithmetic(settings.dtype()));
+            return Backends.create(settings.backend(), batch, threads, arithmetic(settings.dtype()), settings.threadsBind());
         } catch (OutOfMemoryError e) {
             throw outOfMemory(e);
         } catch (IllegalArgumentException | IllegalStateException e) {

@@ -1,6 +1,7 @@
 package io.millrace.kernels;
 
 import io.millrace.kernels.cpu.NativeCpuBackend;
+import io.millrace.kernels.cpu.Processors;
 import io.millrace.kernels.reference.ReferenceBackend;
 
 /** The backends by name. The one place that knows them all. */
@@ -24,8 +25,28 @@ public final class Backends {
      *                                  backend has none
      */
     public static Backend create(String name, BatchLimits limits, int threads, Arithmetic arithmetic) {
+        return create(name, limits, threads, arithmetic, "none");
+    }
+
+    /**
+     * The same with threads bound to processors.
+     *
+     * @param threadsBind {@code none}, {@code auto} (one thread per physical core first) or a list of logical processors such as {@code 0-3,8};
+     *                    the reference has no threads to bind
+     * @throws IllegalArgumentException also {@code NATIVE-008} for a list that is none, or processors that this process may not use
+     */
+    public static Backend create(String name, BatchLimits limits, int threads, Arithmetic arithmetic, String threadsBind) {
         return switch (name) {
-            case "cpu" -> NativeCpuBackend.create(limits, threads, arithmetic);
+            case "cpu" -> {
+                int[] cpus = Processors.of(threadsBind);
+                NativeCpuBackend backend = NativeCpuBackend.create(limits, threads, arithmetic);
+                try {
+                    yield backend.bindThreads(cpus);
+                } catch (RuntimeException e) {
+                    backend.close();
+                    throw e;
+                }
+            }
             case "reference" -> {
                 if (arithmetic == Arithmetic.BF16) {
                     throw OpChecks.noBf16Products(name, "the reference is always exact");

@@ -53,6 +53,7 @@ public final class NativeCpuBackend implements Backend {
     private final MemorySegment[] nativeBatches;
     /** Elements that lost bits when they were taken over, by the format they had. */
     private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
+    private List<Integer> bound = List.of();
     private long weightBytes;
     private long constantBytes;
     private long activationBytes;
@@ -109,6 +110,16 @@ public final class NativeCpuBackend implements Backend {
         return new NativeCpuBackend(limits, threads, isa, true, arithmetic);
     }
 
+    /** Binds the threads of the team to processors: thread {@code i} to {@code cpus[i % length]}. Without any, nothing changes. */
+    public NativeCpuBackend bindThreads(int... cpus) {
+        requireOpen();
+        if (cpus.length > 0) {
+            CpuKernels.bindTeam(team, cpus);
+            bound = Arrays.stream(cpus).limit(threads).boxed().toList();
+        }
+        return this;
+    }
+
     /** Whether factors may be rounded to BF16 for the sake of the processor's dot products. */
     boolean bf16Products() {
         return bf16Products;
@@ -122,7 +133,8 @@ public final class NativeCpuBackend implements Backend {
     @Override
     public String description() {
         return "cpu: native kernels, " + isa.label() + (forced ? " (chosen by hand)" : " (best of this machine)") + ", " + threads
-                + (threads == 1 ? " thread" : " threads");
+                + (threads == 1 ? " thread" : " threads")
+                + (bound.isEmpty() ? "" : " bound to processors " + bound);
     }
 
     @Override

@@ -80,6 +80,8 @@ public final class Settings {
             Values.choice("auto", "bfloat16", "float16", "float32"), "products of weights that are not quantised; auto: bfloat16 for bfloat16 and"
                     + " float16 weights where the processor has it, else exact; bfloat16: for all; float16, float32: exact");
     public static final Setting<Integer> THREADS = count("threads", Group.MACHINE, "auto", 1, "compute threads; auto: one per available core");
+    public static final Setting<String> THREADS_BIND = new Setting<>("threads-bind", List.of(), Group.MACHINE, Kind.VALUE, "CPUS", "none", false,
+            Values.text(), "processors that compute threads are bound to: a list (0-3,8), auto (physical cores first), or none");
 
     public static final Setting<String> HOST = new Setting<>("host", List.of(), Group.SERVER, Kind.VALUE, "ADDRESS", "127.0.0.1", false,
             Values.text(), "address to listen on; 0.0.0.0 for all interfaces");
@@ -100,7 +102,7 @@ public final class Settings {
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MAX_NUM_QUEUED_TOKENS, ASYNC_SCHEDULING, SCHEDULING_POLICY, PRIORITY_AGING, MAX_NUM_REQS_PER_KEY,
             MAX_TOKENS_PER_MINUTE_PER_KEY, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
             ENABLE_PREFIX_CACHING,
-            BACKEND, DTYPE, THREADS, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
+            BACKEND, DTYPE, THREADS, THREADS_BIND, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
             later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),
             later("data-parallel-size", List.of("dp"), "1", "start several servers on different ports instead"),

@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)10L;
+    private static final int MR_ABI_VERSION = (int)11L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 10
+     * #define MR_ABI_VERSION 11
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -950,6 +950,68 @@ public class MillraceCpu extends MillraceCpu$shared {
                 traceDowncall("mr_team_destroy", team);
             }
             mh$.invokeExact(team);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_team_bind {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_team_bind");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count)
+     * }
+     */
+    public static FunctionDescriptor mr_team_bind$descriptor() {
+        return mr_team_bind.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count)
+     * }
+     */
+    public static MethodHandle mr_team_bind$handle() {
+        return mr_team_bind.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count)
+     * }
+     */
+    public static MemorySegment mr_team_bind$address() {
+        return mr_team_bind.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_team_bind(mr_team *team, const int32_t *cpus, int32_t count)
+     * }
+     */
+    public static int mr_team_bind(MemorySegment team, MemorySegment cpus, int count) {
+        var mh$ = mr_team_bind.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_team_bind", team, cpus, count);
+            }
+            return (int)mh$.invokeExact(team, cpus, count);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
