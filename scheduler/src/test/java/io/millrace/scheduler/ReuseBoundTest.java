@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
  */
 class ReuseBoundTest {
     private static final int BLOCK = 16;
-    private static final Pattern TURNS = Pattern.compile("\"turns\": \\[\"((?:[^\"\\\\]|\\\\.)*)\", \"((?:[^\"\\\\]|\\\\.)*)\"\\]");
+    private static final Pattern TURNS = Pattern.compile("\"turns\": \\[\"((?:[^\"\\\\]++|\\\\.)*+)\", \"((?:[^\"\\\\]++|\\\\.)*+)\"\\]");
 
     /** What was ever computed, block by block, each with all in front of it. */
     private static final class UnlimitedCache {

@@ -9,6 +9,7 @@ import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestTimeline;
 import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
+import io.millrace.scheduler.Terms;
 import io.millrace.scheduler.TokenSink;
 import io.millrace.scheduler.VirtualLoop;
 import java.util.Arrays;
@@ -104,12 +105,12 @@ public final class Simulation {
         try {
             loop.submit(request(index, arrival, sampling));
         } catch (RejectedException e) {
-            tally.rejected(arrival.tenant(), e.kind());
+            tally.rejected(arrival, e.kind());
         }
     }
 
     private GenerationRequest request(int index, Trace.Arrival arrival, SamplingParams sampling) {
-        return new GenerationRequest(prompt(index, arrival), sampling, recorder);
+        return new GenerationRequest(prompt(index, arrival), sampling, recorder, null, new Terms(arrival.tenant(), arrival.priority(), 0));
     }
 
     private int[] prompt(int index, Trace.Arrival arrival) {

@@ -14,10 +14,11 @@ import java.util.Map;
  * @param scheduleHash   equal for equal schedules, plan by plan
  * @param numBlocks      KV blocks there were
  * @param byTenant       the same figures per tenant, by number
+ * @param byPriority     the same figures per priority, in their order
  */
 public record SimulationResult(double virtualSeconds, double hostSeconds, long numSteps, long numPreemptions, double hitRate,
         Map<RejectedException.Kind, Integer> rejections, Map<FinishReason, Integer> finishReasons, long scheduleHash, int numBlocks, Group all,
-        List<Group> byTenant, LoadSeries load) {
+        List<Group> byTenant, Map<Integer, Group> byPriority, LoadSeries load) {
 
     /**
      * Requests and their latencies; those refused or ended early are in no latency.

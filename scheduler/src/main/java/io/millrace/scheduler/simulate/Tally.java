@@ -6,13 +6,16 @@ import io.millrace.scheduler.RequestTimeline;
 import io.millrace.scheduler.simulate.Simulation.Objective;
 import io.millrace.scheduler.simulate.SimulationResult.Group;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
-/** Counts a simulation's requests as they end, all together and by tenant. */
+/** Counts a simulation's requests as they end, all together, by tenant and by priority. */
 final class Tally {
     private final Objective objective;
     private final Sums all = new Sums();
     private final Sums[] byTenant;
+    private final Map<Integer, Sums> byPriority = new TreeMap<>();
     private final Map<RejectedException.Kind, Integer> rejections = new EnumMap<>(RejectedException.Kind.class);
     private final Map<FinishReason, Integer> reasons = new EnumMap<>(FinishReason.class);
     private long promptTokensQueried;
@@ -43,10 +46,15 @@ final class Tally {
         }
     }
 
-    void rejected(int tenant, RejectedException.Kind kind) {
+    void rejected(Trace.Arrival arrival, RejectedException.Kind kind) {
         rejections.merge(kind, 1, Integer::sum);
         all.rejected++;
-        byTenant[tenant].rejected++;
+        byTenant[arrival.tenant()].rejected++;
+        ofPriority(arrival).rejected++;
+    }
+
+    private Sums ofPriority(Trace.Arrival arrival) {
+        return byPriority.computeIfAbsent(arrival.priority(), priority -> new Sums());
     }
 
     void prefilled(int numPromptTokens, int numCachedTokens) {
@@ -58,6 +66,7 @@ final class Tally {
         reasons.merge(reason, 1, Integer::sum);
         add(all, arrival, request, reason);
         add(byTenant[arrival.tenant()], arrival, request, reason);
+        add(ofPriority(arrival), arrival, request, reason);
     }
 
     private void add(Sums sums, Trace.Arrival arrival, RequestTimeline request, FinishReason reason) {
@@ -87,8 +96,10 @@ final class Tally {
         for (int i = 0; i < groups.length; i++) {
             groups[i] = byTenant[i].group();
         }
+        Map<Integer, Group> priorities = new TreeMap<>();
+        byPriority.forEach((priority, sums) -> priorities.put(priority, sums.group()));
         return new SimulationResult(virtualSeconds, hostSeconds, numSteps, numPreemptions,
                 promptTokensQueried == 0 ? 0 : (double) promptTokensHit / promptTokensQueried, Map.copyOf(rejections), Map.copyOf(reasons),
-                scheduleHash, numBlocks, all.group(), java.util.List.of(groups), series);
+                scheduleHash, numBlocks, all.group(), List.of(groups), priorities, series);
     }
 }

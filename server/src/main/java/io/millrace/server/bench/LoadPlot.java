@@ -10,7 +10,7 @@ public final class LoadPlot {
     private static final int WIDTH = 860;
     private static final int LEFT = 78;
     private static final int RIGHT = 24;
-    private static final int TOP = 62;
+    private static final int TOP = 76;
     private static final int CHART = 108;
     private static final int GAP = 46;
     private static final int COLUMNS = WIDTH - LEFT - RIGHT;
@@ -20,10 +20,10 @@ public final class LoadPlot {
     private LoadPlot() {}
 
     /**
-     * @param title    first line
-     * @param subtitle second line, smaller
+     * @param title     first line
+     * @param subtitles two more at most, smaller
      */
-    public static String svg(LoadSeries load, int numBlocks, String title, String subtitle) {
+    public static String svg(LoadSeries load, int numBlocks, String title, List<String> subtitles) {
         List<Chart> charts = List.of(new Chart("waiting requests", Quantity.WAITING, 1, "#b4552d"),
                 new Chart("running requests", Quantity.RUNNING, 1, "#2f6690"),
                 new Chart("KV cache in use, %", Quantity.USED_BLOCKS, numBlocks / 100.0, "#4f772d"));
@@ -33,7 +33,9 @@ public final class LoadPlot {
                 + "font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#222\">%n", WIDTH, height, WIDTH, height));
         svg.append(format("<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>%n", WIDTH, height));
         svg.append(format("<text x=\"%d\" y=\"26\" font-size=\"16\" font-weight=\"600\">%s</text>%n", LEFT, escape(title)));
-        svg.append(format("<text x=\"%d\" y=\"44\" fill=\"#666\">%s</text>%n", LEFT, escape(subtitle)));
+        for (int i = 0; i < subtitles.size(); i++) {
+            svg.append(format("<text x=\"%d\" y=\"%d\" fill=\"#666\">%s</text>%n", LEFT, 44 + 16 * i, escape(subtitles.get(i))));
+        }
         for (int i = 0; i < charts.size(); i++) {
             chart(svg, charts.get(i), load, TOP + 14 + i * (CHART + GAP));
         }

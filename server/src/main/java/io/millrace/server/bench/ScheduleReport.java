@@ -37,19 +37,25 @@ public final class ScheduleReport {
         row(table, "time per output token (TPOT)", all.tpot());
         row(table, "whole request (E2E)", all.e2e());
         row(table, "in the queue", all.queue());
-        if (result.byTenant().size() > 1) {
-            tenants(table, result);
+        Map<String, Group> keys = new LinkedHashMap<>();
+        for (int i = 0; i < result.byTenant().size(); i++) {
+            keys.put("key " + i, result.byTenant().get(i));
         }
+        groups(table, "by key", keys);
+        Map<String, Group> priorities = new LinkedHashMap<>();
+        result.byPriority().forEach((priority, group) -> priorities.put("priority " + priority, group));
+        groups(table, "by priority", priorities);
         return table;
     }
 
-    private static void tenants(Table table, SimulationResult result) {
-        table.heading("").row("by key", "completed", "refused", "output tokens", "TTFT median, ms", "TTFT p99, ms", "E2E median, ms");
-        for (int i = 0; i < result.byTenant().size(); i++) {
-            Group group = result.byTenant().get(i);
-            table.row("key " + i, Texts.count(group.completed()), Texts.count(group.rejected()), Texts.count(group.outputTokens()),
-                    Texts.rate(group.ttft().millis(50)), Texts.rate(group.ttft().millis(99)), Texts.rate(group.e2e().millis(50)));
+    private static void groups(Table table, String heading, Map<String, Group> groups) {
+        if (groups.size() < 2) {
+            return;
         }
+        table.heading("").row(heading, "completed", "refused", "output tokens", "TTFT median, ms", "TTFT p99, ms", "E2E median, ms");
+        groups.forEach((name, group) -> table.row(name, Texts.count(group.completed()), Texts.count(group.rejected()),
+                Texts.count(group.outputTokens()), Texts.rate(group.ttft().millis(50)), Texts.rate(group.ttft().millis(99)),
+                Texts.rate(group.e2e().millis(50))));
     }
 
     private static void row(Table table, String label, Latencies values) {
@@ -74,6 +80,13 @@ public final class ScheduleReport {
         map.put("finish_reasons", lower(result.finishReasons()));
         map.put("schedule_hash", Long.toHexString(result.scheduleHash()));
         put(map, result.all(), result.virtualSeconds());
+        Map<String, Object> priorities = new LinkedHashMap<>();
+        result.byPriority().forEach((priority, group) -> {
+            Map<String, Object> of = new LinkedHashMap<>();
+            put(of, group, result.virtualSeconds());
+            priorities.put(String.valueOf(priority), of);
+        });
+        map.put("priorities", priorities);
         map.put("keys", result.byTenant().stream().map(group -> {
             Map<String, Object> of = new LinkedHashMap<>();
             put(of, group, result.virtualSeconds());

@@ -213,14 +213,14 @@ final class BenchScheduleCommand implements Callable<Integer> {
                 config.seed().orElse(0), 0));
         String title = traceFile.getFileName() + ": " + Texts.count(trace.size()) + " requests in " + Texts.rate(trace.seconds()) + " s, "
                 + Texts.rate(trace.size() / Math.max(trace.seconds(), 1e-9)) + "/s";
-        String setting = costs.cost().source() + "; " + Texts.count(limits.maxNumSeqs()) + " sequences, " + Texts.count(limits.maxNumBatchedTokens())
+        String setting = Texts.count(limits.maxNumSeqs()) + " sequences, " + Texts.count(limits.maxNumBatchedTokens())
                 + " tokens a step, " + Texts.count((long) limits.numBlocks() * limits.blockSize()) + " tokens of KV cache, "
                 + config.queueing().policy().name().toLowerCase(Locale.ROOT);
-        out.print(ScheduleReport.table(title + System.lineSeparator() + setting, result, objective.isSet()));
+        out.print(ScheduleReport.table(title + System.lineSeparator() + costs.cost().source() + "; " + setting, result, objective.isSet()));
         out.println();
         Sparkline.lines("waiting requests", result.load().peaks(Quantity.WAITING, PLOT_COLUMNS), PLOT_LINES, result.load().seconds()).forEach(out::println);
         if (plot != null) {
-            Files.writeString(plot, LoadPlot.svg(result.load(), result.numBlocks(), title, setting));
+            Files.writeString(plot, LoadPlot.svg(result.load(), result.numBlocks(), title, List.of(costs.cost().source(), setting)));
         }
         JsonFile.write(json, "schedule", settings(config, trace, costs, limits), ScheduleReport.toMap(result));
     }

@@ -8,6 +8,7 @@ import io.millrace.engine.text.ChatTemplate;
 import io.millrace.engine.text.ChatTemplateException;
 import io.millrace.scheduler.EngineLoop;
 import io.millrace.scheduler.LoopOptions;
+import io.millrace.scheduler.QueueConfig;
 import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.openai.ByteTokenizer;
@@ -65,6 +66,11 @@ final class TestServer implements AutoCloseable {
 
     TestServer(Consumer<FakeEngine.Builder> engineSettings, UnaryOperator<HttpServerConfig.Builder> serverSettings, int maxQueued,
             Semaphore steps, LoopOptions options) {
+        this(engineSettings, serverSettings, maxQueued, steps, options, QueueConfig.DEFAULT);
+    }
+
+    TestServer(Consumer<FakeEngine.Builder> engineSettings, UnaryOperator<HttpServerConfig.Builder> serverSettings, int maxQueued,
+            Semaphore steps, LoopOptions options, QueueConfig queue) {
         this.steps = steps;
         FakeEngine.Builder builder = FakeEngine.builder().vocabSize(ByteTokenizer.VOCAB).maxModelLen(MAX_MODEL_LEN).blocks(512, 16)
                 .nextToken((sequence, hash) -> ByteTokenizer.id((char) ('a' + Math.floorMod(hash, 26L))));
@@ -72,7 +78,7 @@ final class TestServer implements AutoCloseable {
         engine = builder.build();
         LoadedModel model = new LoadedModel("tiny", engine, new ByteTokenizer(), Optional.of(template()),
                 LoadedModel.GenerationDefaults.none(), List.of(), List.of());
-        loop = EngineLoop.start(engine, new SchedulerConfig(8, 256, 256, maxQueued), SchedulerListener.NONE, options);
+        loop = EngineLoop.start(engine, new SchedulerConfig(8, 256, 256, maxQueued).with(queue), SchedulerListener.NONE, options);
         server = HttpServer.start(serverSettings.apply(HttpServerConfig.builder().host("127.0.0.1").port(0).version("1.2.3")
                 .shutdownTimeout(Duration.ofMillis(200))).build(), model, loop, registry::writeText, new HttpMetrics(registry));
     }
