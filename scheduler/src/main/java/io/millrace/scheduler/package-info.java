@@ -8,7 +8,8 @@
  * {@link io.millrace.scheduler.SchedulerListener} with {@link io.millrace.scheduler.StepStats} and
  * {@link io.millrace.scheduler.RequestTimeline}.
  *
- * <p><b>Inside:</b> {@code EngineLoop} runs the one thread; {@code CommandQueue} is the way in; {@code Admission} refuses early;
+ * <p><b>Inside:</b> {@code EngineLoop} runs the one thread; {@code CommandQueue} is the way in; {@code Admission} refuses early, with {@code TenantAccounts};
+ * {@code QueueOrder} is the policy;
  * {@code Scheduler} is three calls over its parts: {@code Planner} with its {@code StepBudget} builds a {@code PlannedStep},
  * {@code Settler} takes outputs in, {@code Lifecycle} moves requests between {@code WaitingQueue}, running {@code RequestList} and end,
  * {@code KvAllocator} gives blocks of the {@code BlockPool}; {@code RequestState} is one request;
