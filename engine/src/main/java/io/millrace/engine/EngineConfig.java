@@ -58,6 +58,6 @@ public record EngineConfig(String backend, String dtype, int maxModelLen, int ma
     /** Rounds plain weights at load, without keeping them. */
     public EngineConfig withQuantization(String value) {
         return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, value, "none");
+                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, value, "none", threadsBind);
     }
 }
