@@ -8,8 +8,11 @@ import io.millrace.engine.StepResult;
  * never block, never throw, and allocate nothing in the steady state.
  */
 public interface TokenSink {
-    /** Prompt tokens {@code [firstPosition, firstPosition + count)} were scored: rows {@code [firstRow, firstRow + count)} of {@code result}. */
-    void onPromptScored(int firstPosition, int count, StepResult result, int firstRow);
+    /**
+     * Prompt tokens {@code [firstPosition, firstPosition + count)} were scored: rows {@code [firstRow, firstRow + count)} of {@code result}. Only
+     * requests that ask for prompt scores hear of them, so a sink of other requests leaves this alone.
+     */
+    default void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
 
     /** One output token; log-probabilities are in row {@code row} of {@code result}, valid during the call only. A stop token is passed too, before {@link #onFinish}. */
     void onToken(int tokenId, StepResult result, int row);

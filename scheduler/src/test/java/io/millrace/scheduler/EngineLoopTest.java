@@ -206,9 +206,6 @@ class EngineLoopTest {
                 private int numTokens;
 
                 @Override
-                public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-                @Override
                 public void onToken(int tokenId, StepResult result, int row) {
                     if (++numTokens == 3) {
                         throw new OutOfMemoryError("a test sink that fails");
@@ -239,9 +236,6 @@ class EngineLoopTest {
         try (EngineLoop loop = start(engine, 10)) {
             self.set(loop);
             loop.submit(request(1, 5, new TokenSink() {
-                @Override
-                public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
                 @Override
                 public void onToken(int tokenId, StepResult result, int row) {}
 

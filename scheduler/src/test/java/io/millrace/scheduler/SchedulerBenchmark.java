@@ -162,9 +162,6 @@ public class SchedulerBenchmark {
         }
 
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {}
 
         @Override

@@ -32,9 +32,6 @@ class SteadyStateTest {
         }
 
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {
             numTokens++;
         }

@@ -107,9 +107,6 @@ public final class Calibration {
         private String failure;
 
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {}
 
         @Override

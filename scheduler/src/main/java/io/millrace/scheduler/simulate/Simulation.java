@@ -141,9 +141,6 @@ public final class Simulation {
         }
 
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {}
 
         @Override

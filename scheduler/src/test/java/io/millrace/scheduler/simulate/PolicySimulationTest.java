@@ -161,9 +161,6 @@ class PolicySimulationTest {
 
     private static final class Silent implements TokenSink {
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {}
 
         @Override

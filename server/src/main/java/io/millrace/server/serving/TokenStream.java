@@ -73,9 +73,6 @@ public final class TokenStream implements TokenSink {
     }
 
     @Override
-    public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-    @Override
     public void onToken(int tokenId, StepResult result, int row) {
         int n = numTokens;
         tokenIds[n] = tokenId;

@@ -30,9 +30,6 @@ import org.junit.jupiter.api.Test;
 class SchedulerMetricsTest {
     private record Finished(CountDownLatch latch) implements TokenSink {
         @Override
-        public void onPromptScored(int firstPosition, int count, StepResult result, int firstRow) {}
-
-        @Override
         public void onToken(int tokenId, StepResult result, int row) {}
 
         @Override
