@@ -423,12 +423,13 @@ public final class EngineLoop implements GenerationService {
             if (admission.stalledNanos(nanoTime.getAsLong()) < stalledNanos) {
                 return false;
             }
+            // Before the engine thread can come back, or it would settle tokens for requests that have been told their end; and before
+            // anybody is told, or who tries again at once would be taken in only to be ended at the watchdog's next look.
+            abandoned = message == null ? "the server is shutting down" : message;
             for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
                 c.runDuringStep();
             }
             scheduler.tellAll(reason, message);
-            // Before the engine thread can come back, or it would settle tokens for requests that have been told their end.
-            abandoned = message == null ? "the server is shutting down" : message;
             return true;
         });
         return done != null && done;
