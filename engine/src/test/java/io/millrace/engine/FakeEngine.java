@@ -38,10 +38,9 @@ public final class FakeEngine implements Engine {
     private final StepHook hook;
     private final long[] slots;
     private final Set<Sequence> live = new HashSet<>();
-    private final Result[] results;
+    private final FakeResult[] results;
     private final StepPlan[] plans = new StepPlan[2];
     private final long[] stepIds = new long[2];
-    private final Set<Sequence>[] underWay;
     private long numSubmitted;
     private long numAwaited;
     private Thread owner;
@@ -57,13 +56,7 @@ public final class FakeEngine implements Engine {
         nextToken = builder.nextToken;
         eosPermille = builder.eosPermille;
         slots = new long[limits.numBlocks() * limits.blockSize()];
-        results = new Result[] {new Result(limits), new Result(limits)};
-        underWay = sets();
-    }
-
-    @SuppressWarnings("unchecked")
-    private static Set<Sequence>[] sets() {
-        return new Set[] {new HashSet<Sequence>(), new HashSet<Sequence>()};
+        results = new FakeResult[] {new FakeResult(limits), new FakeResult(limits)};
     }
 
     /** 64 blocks of 16 tokens, 8 sequences, 256 tokens a step, vocabulary of 1000, end of sequence is id 2 and never drawn. */
@@ -86,8 +79,12 @@ public final class FakeEngine implements Engine {
     @Override
     public void end(Sequence sequence) {
         checkThread();
-        check(!underWay[0].contains(sequence) && !underWay[1].contains(sequence), "sequence %d is ended while a step with it is under way",
-                sequence.id());
+        for (long ticket = numAwaited; ticket < numSubmitted; ticket++) {
+            StepPlan plan = plans[(int) (ticket & 1)];
+            for (int i = 0; i < plan.size(); i++) {
+                check(plan.sequence(i) != sequence, "sequence %d is ended while a step with it is under way", sequence.id());
+            }
+        }
         live.remove(sequence);
         sequence.setEngineState(null);
     }
@@ -111,9 +108,6 @@ public final class FakeEngine implements Engine {
         compute(plan, slot);
         plans[slot] = plan;
         stepIds[slot] = plan.stepId();
-        for (int i = 0; i < plan.size(); i++) {
-            underWay[slot].add(plan.sequence(i));
-        }
         return numSubmitted++;
     }
 
@@ -124,7 +118,6 @@ public final class FakeEngine implements Engine {
         int slot = (int) (ticket & 1);
         check(plans[slot].stepId() == stepIds[slot], "step %d was planned anew while it was under way", ticket);
         numAwaited++;
-        underWay[slot].clear();
         return results[slot];
     }
 
@@ -132,8 +125,8 @@ public final class FakeEngine implements Engine {
         checkThread();
         check(!closed, "a step after close");
         hook.beforeStep(plan);
-        Result result = results[slot];
-        Result before = results[1 - slot];
+        FakeResult result = results[slot];
+        FakeResult before = results[1 - slot];
         checkPlan(plan, slot);
         for (int i = 0; i < plan.size(); i++) {
             write(plan, i, before);
@@ -149,7 +142,7 @@ public final class FakeEngine implements Engine {
     }
 
     /** The last token may be one that only the step before knows. */
-    private static int tokenId(StepPlan plan, int i, int position, Result before) {
+    private static int tokenId(StepPlan plan, int i, int position, FakeResult before) {
         Sequence sequence = plan.sequence(i);
         return plan.source(i) >= 0 && position == plan.firstPosition(i) ? before.token(plan.source(i)) : sequence.tokenId(position);
     }
@@ -218,7 +211,7 @@ public final class FakeEngine implements Engine {
         check(rows <= limits.maxLogitRows(), "%d logit rows in a step, limit %d", rows, limits.maxLogitRows());
     }
 
-    private void write(StepPlan plan, int i, Result before) {
+    private void write(StepPlan plan, int i, FakeResult before) {
         Sequence sequence = plan.sequence(i);
         int first = plan.firstPosition(i);
         int end = first + plan.numTokens(i);
@@ -230,7 +223,7 @@ public final class FakeEngine implements Engine {
     }
 
     /** Every slot that token {@code end - 1} attends to must hold this sequence's own prefix. Returns the hash of the whole. */
-    private long verify(StepPlan plan, int i, Result before) {
+    private long verify(StepPlan plan, int i, FakeResult before) {
         Sequence sequence = plan.sequence(i);
         int end = plan.firstPosition(i) + plan.numTokens(i);
         long hash = EMPTY_PREFIX;
@@ -331,108 +324,6 @@ public final class FakeEngine implements Engine {
     private static void check(boolean condition, String message, long a, long b, long c) {
         if (!condition) {
             throw new IllegalStateException("FakeEngine: " + message.formatted(a, b, c));
-        }
-    }
-
-    /**
-     * Log-probabilities by rule, so that tests can predict them: the alternative of rank {@code k} is {@code (best + k - 1) % vocabSize}
-     * with log-probability {@code -0.5 * k}. The sampled token is the best; a scored prompt token has the rank 1 + (id % 3).
-     */
-    private static final class Result implements StepResult {
-        private final int vocabSize;
-        private final int[] sampledRow;
-        private final int[] firstScoredRow;
-        private final int[] numScoredRows;
-        private final int[] rowToken;
-        private final int[] rowRank;
-        private final int[] rowTop;
-        private int numRows;
-        private int numEntries;
-
-        Result(EngineLimits limits) {
-            vocabSize = limits.vocabSize();
-            sampledRow = new int[limits.maxNumSeqs()];
-            firstScoredRow = new int[limits.maxNumSeqs()];
-            numScoredRows = new int[limits.maxNumSeqs()];
-            rowToken = new int[limits.maxLogitRows()];
-            rowRank = new int[limits.maxLogitRows()];
-            rowTop = new int[limits.maxLogitRows()];
-        }
-
-        void clear() {
-            numRows = 0;
-            numEntries = 0;
-        }
-
-        void add(StepPlan plan, int i, int token) {
-            Sequence sequence = plan.sequence(i);
-            int scored = plan.numLogitRows(i) - (token >= 0 ? 1 : 0);
-            firstScoredRow[numEntries] = numRows;
-            numScoredRows[numEntries] = scored;
-            for (int k = 0; k < scored; k++) {
-                int id = sequence.tokenId(plan.firstPosition(i) + 1 + k);
-                addRow(id, 1 + id % 3, sequence.sampling().numPromptLogprobs());
-            }
-            sampledRow[numEntries++] = token < 0 ? -1 : numRows;
-            if (token >= 0) {
-                addRow(token, 1, sequence.sampling().numLogprobs());
-            }
-        }
-
-        private void addRow(int token, int rank, int top) {
-            rowToken[numRows] = token;
-            rowRank[numRows] = rank;
-            rowTop[numRows++] = Math.max(0, top);
-        }
-
-        @Override
-        public int token(int i) {
-            return sampledRow[i] < 0 ? -1 : rowToken[sampledRow[i]];
-        }
-
-        @Override
-        public int sampledRow(int i) {
-            return sampledRow[i];
-        }
-
-        @Override
-        public int firstScoredRow(int i) {
-            return firstScoredRow[i];
-        }
-
-        @Override
-        public int numScoredRows(int i) {
-            return numScoredRows[i];
-        }
-
-        @Override
-        public int rowToken(int r) {
-            return rowToken[r];
-        }
-
-        @Override
-        public float logprob(int r) {
-            return -0.5f * rowRank[r];
-        }
-
-        @Override
-        public int rank(int r) {
-            return rowRank[r];
-        }
-
-        @Override
-        public int numTop(int r) {
-            return rowTop[r];
-        }
-
-        @Override
-        public int topId(int r, int k) {
-            return Math.floorMod(rowToken[r] - rowRank[r] + 1 + k, vocabSize);
-        }
-
-        @Override
-        public float topLogprob(int r, int k) {
-            return -0.5f * (k + 1);
         }
     }
 

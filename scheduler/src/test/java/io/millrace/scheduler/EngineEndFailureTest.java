@@ -2,13 +2,10 @@ package io.millrace.scheduler;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.millrace.engine.Engine;
-import io.millrace.engine.EngineLimits;
 import io.millrace.engine.FakeEngine;
+import io.millrace.engine.ForwardingEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.Sequence;
-import io.millrace.engine.StepPlan;
-import io.millrace.engine.StepResult;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -38,15 +35,14 @@ class EngineEndFailureTest {
     }
 
     /** Fails at the end of the sequence with {@code id}. */
-    private record FailingEnd(FakeEngine engine, long id, Throwable failure) implements Engine {
-        @Override
-        public EngineLimits limits() {
-            return engine.limits();
-        }
+    private static final class FailingEnd extends ForwardingEngine {
+        private final long id;
+        private final Throwable failure;
 
-        @Override
-        public void begin(Sequence sequence) {
-            engine.begin(sequence);
+        FailingEnd(FakeEngine engine, long id, Throwable failure) {
+            super(engine);
+            this.id = id;
+            this.failure = failure;
         }
 
         @Override
@@ -57,16 +53,6 @@ class EngineEndFailureTest {
             } else if (sequence.id() == id && failure instanceof RuntimeException exception) {
                 throw exception;
             }
-        }
-
-        @Override
-        public StepResult execute(StepPlan plan) {
-            return engine.execute(plan);
-        }
-
-        @Override
-        public void close() {
-            engine.close();
         }
     }
 

@@ -4,6 +4,7 @@ import io.millrace.engine.FakeEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
+import io.millrace.engine.UnscoredResult;
 import java.util.ArrayDeque;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
@@ -107,7 +108,7 @@ public class SchedulerBenchmark {
     }
 
     /** Answers at once, and is the sink as well: only the scheduler's own time remains. */
-    private static final class Answers implements StepResult, TokenSink {
+    private static final class Answers extends UnscoredResult implements TokenSink {
         private StepPlan plan;
         private final SplittableRandom random = new SplittableRandom(2);
 
@@ -119,46 +120,6 @@ public class SchedulerBenchmark {
         @Override
         public int sampledRow(int i) {
             return i;
-        }
-
-        @Override
-        public int firstScoredRow(int i) {
-            return 0;
-        }
-
-        @Override
-        public int numScoredRows(int i) {
-            return 0;
-        }
-
-        @Override
-        public int rowToken(int r) {
-            return 7;
-        }
-
-        @Override
-        public float logprob(int r) {
-            return 0;
-        }
-
-        @Override
-        public int rank(int r) {
-            return 1;
-        }
-
-        @Override
-        public int numTop(int r) {
-            return 0;
-        }
-
-        @Override
-        public int topId(int r, int k) {
-            return 0;
-        }
-
-        @Override
-        public float topLogprob(int r, int k) {
-            return 0;
         }
 
         @Override

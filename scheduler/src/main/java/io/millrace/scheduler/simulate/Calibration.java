@@ -2,8 +2,8 @@ package io.millrace.scheduler.simulate;
 
 import io.millrace.engine.Engine;
 import io.millrace.engine.EngineLimits;
+import io.millrace.engine.ForwardingEngine;
 import io.millrace.engine.SamplingParams;
-import io.millrace.engine.Sequence;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 import io.millrace.scheduler.FinishReason;
@@ -38,7 +38,7 @@ public final class Calibration {
 
     private Calibration(Engine engine, SchedulerConfig config, double seconds) {
         this.engine = engine;
-        this.loop = new VirtualLoop(new Timed(), config, SchedulerListener.NONE);
+        this.loop = new VirtualLoop(new Timed(engine), config, SchedulerListener.NONE);
         this.deadline = System.nanoTime() + (long) (seconds * 1e9);
     }
 
@@ -116,20 +116,9 @@ public final class Calibration {
     }
 
     /** The engine with a stop-watch. */
-    private final class Timed implements Engine {
-        @Override
-        public EngineLimits limits() {
-            return engine.limits();
-        }
-
-        @Override
-        public void begin(Sequence sequence) {
-            engine.begin(sequence);
-        }
-
-        @Override
-        public void end(Sequence sequence) {
-            engine.end(sequence);
+    private final class Timed extends ForwardingEngine {
+        Timed(Engine engine) {
+            super(engine);
         }
 
         @Override
@@ -139,8 +128,5 @@ public final class Calibration {
             stepNanos = Math.max(1, System.nanoTime() - start);
             return result;
         }
-
-        @Override
-        public void close() {}
     }
 }

@@ -5,6 +5,7 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.Sequence;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
+import io.millrace.engine.UnscoredResult;
 import java.util.Arrays;
 
 /** Computes nothing: every sequence gets as many tokens as was said before, then the end-of-sequence token. Hashes the plans it sees. */
@@ -68,8 +69,7 @@ final class SimulatedEngine implements Engine {
     @Override
     public void close() {}
 
-    /** Tokens only; nobody asks for log-probabilities here. */
-    private static final class Result implements StepResult {
+    private static final class Result extends UnscoredResult {
         private final int[] tokens;
 
         Result(int maxNumSeqs) {
@@ -79,51 +79,6 @@ final class SimulatedEngine implements Engine {
         @Override
         public int token(int i) {
             return tokens[i];
-        }
-
-        @Override
-        public int sampledRow(int i) {
-            return tokens[i] < 0 ? -1 : i;
-        }
-
-        @Override
-        public int firstScoredRow(int i) {
-            return 0;
-        }
-
-        @Override
-        public int numScoredRows(int i) {
-            return 0;
-        }
-
-        @Override
-        public int rowToken(int r) {
-            return tokens[r];
-        }
-
-        @Override
-        public float logprob(int r) {
-            return 0;
-        }
-
-        @Override
-        public int rank(int r) {
-            return 1;
-        }
-
-        @Override
-        public int numTop(int r) {
-            return 0;
-        }
-
-        @Override
-        public int topId(int r, int k) {
-            throw new IndexOutOfBoundsException(k);
-        }
-
-        @Override
-        public float topLogprob(int r, int k) {
-            throw new IndexOutOfBoundsException(k);
         }
     }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
 import io.millrace.engine.StepResult;
+import io.millrace.engine.UnscoredResult;
 import io.millrace.scheduler.FinishReason;
 import java.lang.management.ManagementFactory;
 import org.junit.jupiter.api.Test;
@@ -11,40 +12,15 @@ import org.junit.jupiter.api.Test;
 /** Guards the hand-over from the engine thread: every token once and in order, whoever is faster, and no allocation while the reader keeps up. */
 class TokenQueueTest {
     /** Row r: log-probability -r, alternatives r, r + 1, ... */
-    private static final StepResult ROWS = new StepResult() {
+    private static final StepResult ROWS = new UnscoredResult() {
         @Override
         public int token(int i) {
             return i;
         }
 
         @Override
-        public int sampledRow(int i) {
-            return i;
-        }
-
-        @Override
-        public int firstScoredRow(int i) {
-            return 0;
-        }
-
-        @Override
-        public int numScoredRows(int i) {
-            return 0;
-        }
-
-        @Override
-        public int rowToken(int r) {
-            return r;
-        }
-
-        @Override
         public float logprob(int r) {
             return -r;
-        }
-
-        @Override
-        public int rank(int r) {
-            return 1;
         }
 
         @Override
