@@ -107,6 +107,11 @@ final class ModelEngine implements Engine {
         return runner.submit();
     }
 
+    /** Of the thread that runs submitted steps; there is one from the first of them on. */
+    long runnerThreadId() {
+        return runner.threadId();
+    }
+
     @Override
     public StepResult await(long ticket) {
         int slot = runner.await(ticket);

@@ -33,6 +33,10 @@ final class StepRunner implements AutoCloseable {
         thread = Thread.ofPlatform().name("millrace-runner").daemon().start(this::loop);
     }
 
+    long threadId() {
+        return thread.threadId();
+    }
+
     /** The slot of the next step to be submitted. It is free if all but one of the steps before have been awaited. */
     int nextSlot() {
         return (int) (numSubmitted & 1);

@@ -164,6 +164,42 @@ class ModelEngineTest {
         assertThat(allocated).as("bytes allocated in 200 steps").isZero();
     }
 
+    /** Property: the same where each step is submitted while the one before runs, on the thread that submits and the one that runs them. */
+    @Test
+    void overlappedStepsAllocateNothing() {
+        ModelEngine engine = engine("cpu");
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long allocated = -1;
+        long deadline = System.nanoTime() + 30_000_000_000L;
+        while (allocated != 0 && System.nanoTime() < deadline) {
+            StepPlan[] plans = {new StepPlan(8), new StepPlan(8)};
+            List<Sequence> sequences = beginEight(engine, plans[0]);
+            long first = engine.submit(plans[0]);
+            decodeOverlapped(engine, plans, sequences, first, 0, 20);
+            long[] both = {Thread.currentThread().threadId(), engine.runnerThreadId()};
+            long before = threads.getThreadAllocatedBytes(both[0]) + threads.getThreadAllocatedBytes(both[1]);
+            decodeOverlapped(engine, plans, sequences, first, 20, 220);
+            allocated = threads.getThreadAllocatedBytes(both[0]) + threads.getThreadAllocatedBytes(both[1]) - before;
+            settle(plans[0], engine.await(first + 220));
+            sequences.forEach(engine::end);
+        }
+        assertThat(allocated).as("bytes allocated in 200 steps").isZero();
+    }
+
+    /** Submits steps {@code (from, to]} counted from the first, each before the one in front of it is awaited. */
+    private static void decodeOverlapped(Engine engine, StepPlan[] plans, List<Sequence> sequences, long first, int from, int to) {
+        for (int step = from + 1; step <= to; step++) {
+            StepPlan plan = plans[step & 1];
+            plan.clear(step);
+            for (int i = 0; i < sequences.size(); i++) {
+                Sequence sequence = sequences.get(i);
+                plan.add(sequence, sequence.numTokens(), 1, false, i);
+            }
+            engine.submit(plan);
+            settle(plans[step - 1 & 1], engine.await(first + step - 1));
+        }
+    }
+
     private static List<Sequence> beginEight(Engine engine, StepPlan plan) {
         SamplingParams sampling = SamplingParams.builder().temperature(0.8f).topP(0.9f).seed(5).maxTokens(240).minTokens(240)
                 .frequencyPenalty(0.1f).bias(new int[] {7}, new float[] {-1}).numLogprobs(3).build();

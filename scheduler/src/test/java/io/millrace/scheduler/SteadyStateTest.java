@@ -14,6 +14,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Property: the engine thread allocates nothing while it decodes and takes no processor time while it has nothing to do. */
 @Timeout(60)
@@ -42,8 +44,10 @@ class SteadyStateTest {
         }
     }
 
-    @Test
-    void decodingAllocatesNothing() throws Exception {
+    /** One step after the other, and each planned and submitted while the one before runs. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void decodingAllocatesNothing(boolean overlapped) throws Exception {
         // With 600 prompt tokens a sequence has room for 256 outputs, then doubles to 1,712 places, at output 257: that growth is per
         // request and amortised, so the window opens after it and closes before the next.
         int firstStep = 300;
@@ -76,7 +80,7 @@ class SteadyStateTest {
             public void onNextToken(long nanos) {
                 numEvents++;
             }
-        })) {
+        }, LoopOptions.defaults().withAsyncScheduling(overlapped))) {
             loop.submitAll(requests);
             assertThat(ended.await(50, TimeUnit.SECONDS)).isTrue();
         }
