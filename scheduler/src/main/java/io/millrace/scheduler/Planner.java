@@ -1,5 +1,6 @@
 package io.millrace.scheduler;
 
+import java.util.Arrays;
 import java.util.function.LongSupplier;
 
 /**
@@ -7,6 +8,8 @@ import java.util.function.LongSupplier;
  * {@link Scheduler} for the rules.
  */
 final class Planner {
+    private static final int UNKNOWN = -1;
+
     private final Lifecycle requests;
     private final KvAllocator kv;
     private final RequestList running;
@@ -21,6 +24,14 @@ final class Planner {
     private final QueueOrder order;
     /** Somebody who waits could not enter in this step: nobody else does. */
     private boolean admissionClosed;
+    /** Running requests with more than one token to compute, found on the way through the decodes. */
+    private final RequestState[] prompts;
+    /** What goes into the step: one token each, and more. */
+    private final RequestState[] decodes;
+    private final RequestState[] chunks;
+    private int numPrompts;
+    private int numDecodes;
+    private int numChunks;
 
     Planner(Lifecycle requests, StepBudget budget, LongSupplier nanoTime, int maxRunning, int blockSize) {
         this.requests = requests;
@@ -32,6 +43,9 @@ final class Planner {
         this.nanoTime = nanoTime;
         this.maxRunning = maxRunning;
         this.blockSize = blockSize;
+        this.prompts = new RequestState[maxRunning];
+        this.decodes = new RequestState[maxRunning];
+        this.chunks = new RequestState[maxRunning];
     }
 
     /**
@@ -47,35 +61,45 @@ final class Planner {
         nobodyToPreempt = false;
         requests.expire();
         admissionClosed = false;
+        // The one look at all who run: most only decode.
         for (RequestState r = running.head(); r != null; r = r.next) {
-            r.numScheduled = 0;
-        }
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            if (r.numRemaining() == 1) {
+            int remaining = r.numRemaining();
+            if (remaining == 1) {
                 planRunning(r);
+            } else if (remaining > 1) {
+                prompts[numPrompts++] = r;
             }
         }
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            if (r.numRemaining() > 1) {
-                admitWaiting(r);
-                if (r.phase != RequestState.Phase.RUNNING) {
-                    // Displaced, and with it all that came after it.
-                    break;
-                }
-                planRunning(r);
+        for (int i = 0; i < numPrompts; i++) {
+            RequestState r = prompts[i];
+            if (r.phase != RequestState.Phase.RUNNING) {
+                // Preempted by an older one.
+                continue;
             }
+            admitWaiting(r);
+            if (r.phase != RequestState.Phase.RUNNING) {
+                // Displaced, and with it all that came after it.
+                break;
+            }
+            planPrompt(r);
         }
+        Arrays.fill(prompts, 0, numPrompts, null);
+        numPrompts = 0;
         admitWaiting(null);
         fill(step);
     }
 
-    private void planRunning(RequestState request) {
-        if (request.numRemaining() > 1) {
-            request.onFound(kv.adopt(request));
-            if (request.awaitsLeader(blockSize)) {
-                return;
-            }
+    private void planPrompt(RequestState request) {
+        if (budget.isSpent() || request.numScheduled > 0) {
+            return;
         }
+        request.onFound(kv.adopt(request));
+        if (!request.awaitsLeader(blockSize)) {
+            planRunning(request);
+        }
+    }
+
+    private void planRunning(RequestState request) {
         int count = budget.chunk(request);
         if (count == 0) {
             return;
@@ -93,6 +117,11 @@ final class Planner {
     /** Puts the next {@code count} tokens into the step; their blocks are there. */
     private void take(RequestState request, int count) {
         budget.take(request, count);
+        if (count == 1) {
+            decodes[numDecodes++] = request;
+        } else {
+            chunks[numChunks++] = request;
+        }
         // Only prompts: what a decode fills is its own until the step is settled.
         kv.indexPlanned(request, count > 1 ? request.sequence.numComputedTokens() + count : 0);
     }
@@ -104,10 +133,25 @@ final class Planner {
 
     private void preempt(RequestState victim) {
         if (victim.numScheduled > 0) {
+            if (victim.numScheduled == 1) {
+                numDecodes = without(victim, decodes, numDecodes);
+            } else {
+                numChunks = without(victim, chunks, numChunks);
+            }
             budget.giveBack(victim);
             kv.retract(victim);
         }
         requests.preempt(victim);
+    }
+
+    private static int without(RequestState request, RequestState[] list, int size) {
+        int at = size - 1;
+        while (list[at] != request) {
+            at--;
+        }
+        System.arraycopy(list, at + 1, list, at, size - 1 - at);
+        list[size - 1] = null;
+        return size - 1;
     }
 
     /** The youngest that is younger than {@code request}, has progressed, and has nobody count on its part in this step; null if there is none. */
@@ -143,7 +187,7 @@ final class Planner {
             return;
         }
         long now = nanoTime.getAsLong();
-        int promised = numPromised();
+        int promised = UNKNOWN;
         while (!waiting.isEmpty()) {
             RequestState request = waiting.head();
             if (before != null && !order.ranksBefore(request, before)) {
@@ -160,11 +204,15 @@ final class Planner {
                 admissionClosed = true;
                 return;
             }
+            boolean full = running.size() == maxRunning;
+            if (!full && promised == UNKNOWN) {
+                promised = numPromised();
+            }
             // Room for the running ones to grow, or the newcomer is preempted at the next block boundary.
             int headroom = running.isEmpty() ? 0 : Math.max(1, kv.numBlocks() / 100);
-            if (running.size() == maxRunning || !kv.fits(request, promised + headroom)) {
+            if (full || !kv.fits(request, promised + headroom)) {
                 if (displaceFor(request)) {
-                    promised = numPromised();
+                    promised = UNKNOWN;
                     continue;
                 }
                 admissionClosed = true;
@@ -220,17 +268,20 @@ final class Planner {
         return true;
     }
 
-    /** Decodes first, then chunks, each by age: kernels find the short rows together. */
+    /** Decodes first, then chunks: kernels find the short rows together. */
     private void fill(PlannedStep step) {
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            if (r.numScheduled == 1) {
-                step.add(r);
-            }
-        }
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            if (r.numScheduled > 1) {
-                step.add(r);
-            }
+        fill(step, decodes, numDecodes);
+        fill(step, chunks, numChunks);
+        numDecodes = 0;
+        numChunks = 0;
+    }
+
+    private static void fill(PlannedStep step, RequestState[] list, int size) {
+        for (int i = 0; i < size; i++) {
+            step.add(list[i]);
+            list[i].numScheduled = 0;
+            // Ended requests are not kept from the garbage collector.
+            list[i] = null;
         }
     }
 }

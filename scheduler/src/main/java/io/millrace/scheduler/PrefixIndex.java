@@ -1,6 +1,7 @@
 package io.millrace.scheduler;
 
 import java.util.Arrays;
+import java.util.SplittableRandom;
 
 /**
  * Finds the block that holds the keys and values of given tokens after a given prefix. Knows full blocks only, by number; who holds them
@@ -28,6 +29,8 @@ final class PrefixIndex {
 
     private final int blockSize;
     private final long key;
+    /** One secret word per token of a block. */
+    private final int[] tokenKeys;
     private final long[] slots;
     private final int mask;
     private final long[] hash;
@@ -46,7 +49,8 @@ final class PrefixIndex {
                     + numTokens + " places, at most " + (Integer.MAX_VALUE - 8) + " are possible; use larger blocks or a smaller cache");
         }
         this.blockSize = blockSize;
-        this.key = key;
+        this.key = fold(key ^ K2, K1);
+        this.tokenKeys = new SplittableRandom(key).ints(blockSize + 1).toArray();
         int capacity = Math.max(2, Integer.highestOneBit(Math.max(1, 2 * numBlocks - 1)) << 1);
         this.slots = new long[capacity];
         this.mask = capacity - 1;
@@ -136,17 +140,22 @@ final class PrefixIndex {
         size--;
     }
 
+    /**
+     * NH of the tokens (Black et al., "UMAC: Fast and Secure Message Authentication", CRYPTO 1999), whose products do not wait for each
+     * other, then chained to the parent: two blocks of one parent agree with a probability of 2^-32 for who does not know the keys.
+     */
     private long hashOf(int parentId, CacheSalt salt, int[] tokenIds, int first) {
         long h = parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) : hash[parentId];
-        int i = first;
-        int end = first + blockSize;
-        for (; i + 1 < end; i += 2) {
-            h = fold(h ^ key ^ (tokenIds[i] | (long) tokenIds[i + 1] << 32), K1) + K2;
+        int half = blockSize / 2;
+        long nh = blockSize % 2 == 0 ? 0 : unsigned(tokenIds[first + blockSize - 1] + tokenKeys[blockSize - 1]) * unsigned(tokenKeys[blockSize]);
+        for (int i = 0; i < half; i++) {
+            nh += unsigned(tokenIds[first + i] + tokenKeys[i]) * unsigned(tokenIds[first + half + i] + tokenKeys[half + i]);
         }
-        if (i < end) {
-            h = fold(h ^ key ^ tokenIds[i], K1) + K2;
-        }
-        return fold(h, K1);
+        return fold(h ^ nh, K1) + key;
+    }
+
+    private static long unsigned(int word) {
+        return word & 0xFFFFFFFFL;
     }
 
     /** Both halves of the 128-bit product, as wyhash mixes. */

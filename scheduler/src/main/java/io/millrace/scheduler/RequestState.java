@@ -1,6 +1,6 @@
 package io.millrace.scheduler;
 
-import io.millrace.engine.SamplingParams;
+import io.millrace.engine.EngineLimits;
 import io.millrace.engine.Sequence;
 
 /**
@@ -21,6 +21,12 @@ final class RequestState implements RequestHandle, RequestTimeline {
     final Terms terms;
     final TokenSink sink;
     private final EngineLoop owner;
+    // Of the sampling parameters what every step asks: kept here, it costs no further look into memory.
+    private final int maxTokens;
+    private final int minTokens;
+    private final boolean ignoresEos;
+    private final int[] stopTokenIds;
+    private final boolean wantsPromptScores;
 
     // Links of the one RequestList that holds the request.
     RequestState previous;
@@ -45,7 +51,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
     boolean begun;
     /** Prompt tokens scored and handed out, counted from position 0 (which has no score): never handed out again. */
     int numScoredTokens = 1;
-    /** Tokens, logit rows and scoring of the step being planned. */
+    /** Tokens, logit rows and scoring in the step being planned; 0 tokens between plans. */
     int numScheduled;
     int numScheduledRows;
     boolean scheduledScoring;
@@ -87,6 +93,11 @@ final class RequestState implements RequestHandle, RequestTimeline {
     /** @param owner told of aborts; null where the caller drives the scheduler itself */
     RequestState(long id, GenerationRequest request, int blockSize, long arrivalNanos, EngineLoop owner) {
         this.sequence = new Sequence(id, request.promptTokenIds(), request.sampling(), blockSize);
+        this.maxTokens = request.sampling().maxTokens();
+        this.minTokens = request.sampling().minTokens();
+        this.ignoresEos = request.sampling().ignoreEos();
+        this.stopTokenIds = request.sampling().stopTokenIds();
+        this.wantsPromptScores = request.sampling().numPromptLogprobs() >= 0;
         this.sink = request.sink();
         this.salt = request.cacheSalt() == null ? CacheSalt.NONE : CacheSalt.of(request.cacheSalt());
         this.terms = request.terms();
@@ -140,6 +151,23 @@ final class RequestState implements RequestHandle, RequestTimeline {
         return sequence.numComputedTokens() <= numComputedAtPreemption;
     }
 
+    /** Whether {@code tokenId}, its latest output token, ends it by itself. */
+    boolean stopsAt(int tokenId, EngineLimits limits) {
+        // The engine suppresses stop tokens that come too early; one that was forced all the same (by a bias) must not end it either.
+        if (numOutputTokens() <= minTokens) {
+            return false;
+        }
+        if (!ignoresEos && limits.isEos(tokenId)) {
+            return true;
+        }
+        for (int id : stopTokenIds) {
+            if (id == tokenId) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     void follow(RequestState first) {
         leader = first;
     }
@@ -167,7 +195,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
 
     /** Whether there are prompt tokens still to be scored. */
     boolean scoresPrompt() {
-        return sequence.sampling().numPromptLogprobs() >= 0 && numScoredTokens < sequence.numPromptTokens();
+        return wantsPromptScores && numScoredTokens < sequence.numPromptTokens();
     }
 
     /**
@@ -175,11 +203,10 @@ final class RequestState implements RequestHandle, RequestTimeline {
      * the last prompt token, which would only predict the next one, is never run.
      */
     int numTokensToCompute() {
-        SamplingParams sampling = sequence.sampling();
-        if (sampling.maxTokens() > 0) {
+        if (maxTokens > 0) {
             return Math.min(sequence.numTokens() + numPending, maxComputedTokens);
         }
-        return sampling.numPromptLogprobs() >= 0 ? sequence.numPromptTokens() - 1 : 0;
+        return wantsPromptScores ? sequence.numPromptTokens() - 1 : 0;
     }
 
     /**
@@ -206,7 +233,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
 
     @Override
     public int maxTokens() {
-        return sequence.sampling().maxTokens();
+        return maxTokens;
     }
 
     @Override

@@ -1,7 +1,6 @@
 package io.millrace.scheduler;
 
 import io.millrace.engine.EngineLimits;
-import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 
@@ -36,7 +35,7 @@ final class Settler {
         }
         requests.kv.indexComputed(request, end);
         // Recomputed prompts have an output already and are not told again.
-        if (end >= Math.min(request.numPromptTokens(), request.numTokensToCompute()) && request.numOutputTokens() == 0) {
+        if (request.numOutputTokens() == 0 && end >= Math.min(request.numPromptTokens(), request.numTokensToCompute())) {
             events.prefilled(request);
         }
         if (request.abortRequested()) {
@@ -70,27 +69,10 @@ final class Settler {
         requests.waiting.order().onToken(request);
         if (!events.token(request, tokenId, result, row, now)) {
             requests.finish(request, FinishReason.ABORT, -1, null);
-        } else if (stops(request, tokenId)) {
+        } else if (request.stopsAt(tokenId, limits)) {
             requests.finish(request, FinishReason.STOP, tokenId, null);
         } else if (request.numOutputTokens() >= request.maxTokens() || request.sequence.numTokens() >= limits.maxModelLen()) {
             requests.finish(request, FinishReason.LENGTH, -1, null);
         }
-    }
-
-    private boolean stops(RequestState request, int tokenId) {
-        SamplingParams sampling = request.sequence.sampling();
-        // The engine suppresses stop tokens that come too early; one that was forced all the same (by a bias) must not end it either.
-        if (request.numOutputTokens() <= sampling.minTokens()) {
-            return false;
-        }
-        if (!sampling.ignoreEos() && limits.isEos(tokenId)) {
-            return true;
-        }
-        for (int id : sampling.stopTokenIds()) {
-            if (id == tokenId) {
-                return true;
-            }
-        }
-        return false;
     }
 }
