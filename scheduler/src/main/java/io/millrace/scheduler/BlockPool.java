@@ -8,8 +8,8 @@ package io.millrace.scheduler;
  *            allocate                    free, last holder             addReference (a hit)
  *   free  ─────────────► used (count>0) ─────────────────► cached (0) ─────────────────────► used
  *    ▲                        │  not in the prefix index                  │
- *    └────────────────────────┘                                           │ allocate, when none is free: the oldest is forgotten
- *                                                                         └──────────────────────────────► used
+ *    ├────────────────────────┘                                           │ when none is free: the oldest are forgotten
+ *    └────────────────────────────────────────────────────────────────────┘
  *
  *   freeStack | free ids [0, numFree) | room |        the block most lately used is handed out first, while its memory is warm
  *   cached    | oldest ◄──► ... ◄──► youngest |       doubly linked through the arrays older and younger
@@ -24,6 +24,9 @@ package io.millrace.scheduler;
  */
 final class BlockPool {
     private static final int END = -1;
+    /** Cached blocks are forgotten so many at a time, or a smaller share of all where there are few: that many too early at most. */
+    private static final int MAX_EVICTION_BATCH = 64;
+    private static final int EVICTION_SHARE = 512;
 
     private final int blockSize;
     private final PrefixIndex index;
@@ -33,6 +36,7 @@ final class BlockPool {
     private int numFree;
     private final int[] older;
     private final int[] younger;
+    private final int evictionBatch;
     private int oldest = END;
     private int youngest = END;
     private int numCached;
@@ -59,6 +63,7 @@ final class BlockPool {
         this.numFree = numBlocks;
         this.older = new int[numBlocks];
         this.younger = new int[numBlocks];
+        this.evictionBatch = Math.clamp(numBlocks / EVICTION_SHARE, 1, MAX_EVICTION_BATCH);
     }
 
     int numBlocks() {
@@ -95,19 +100,38 @@ final class BlockPool {
 
     /** A block with one reference and in no index. Callers look at {@link #numAvailable} first. */
     int allocate() {
-        int blockId;
-        if (numFree > 0) {
-            blockId = freeStack[--numFree];
-        } else if (numCached > 0) {
-            blockId = oldest;
-            unlink(blockId);
-            index.remove(blockId);
-            numEvicted++;
-        } else {
+        prepare(1);
+        if (numFree == 0) {
             throw new IllegalStateException("KV-011: no free block among " + refCount.length + "; the caller must preempt first");
         }
+        int blockId = freeStack[--numFree];
         refCount[blockId] = 1;
         return blockId;
+    }
+
+    /**
+     * Sees that {@code count} blocks are free, if there are so many to be had: forgets the oldest cached ones, some more than needed and all at
+     * once, which costs a fraction of doing so one by one.
+     */
+    void prepare(int count) {
+        if (numFree >= count || numCached == 0) {
+            return;
+        }
+        int numForgotten = Math.min(numCached, Math.max(count - numFree, evictionBatch));
+        // The oldest on top: it is the first to be given away.
+        for (int i = numFree + numForgotten - 1; i >= numFree; i--) {
+            freeStack[i] = oldest;
+            oldest = younger[oldest];
+        }
+        if (oldest == END) {
+            youngest = END;
+        } else {
+            older[oldest] = END;
+        }
+        index.removeAll(freeStack, numFree, numFree + numForgotten);
+        numFree += numForgotten;
+        numCached -= numForgotten;
+        numEvicted += numForgotten;
     }
 
     /** One more holder of a used or cached block. */

@@ -119,7 +119,8 @@ final class KvAllocator {
         }
         int[] tokenIds = sequence.tokenIds();
         int parent = k == 0 ? PrefixIndex.ROOT : sequence.blockIds()[k - 1];
-        int found = index.find(parent, request.salt, tokenIds, k * blockSize);
+        long hash = index.next(index.hashOf(parent, request.salt), tokenIds, k * blockSize);
+        int found = index.find(hash, parent, request.salt, tokenIds, k * blockSize);
         if (found == PrefixIndex.NONE) {
             return 0;
         }
@@ -131,8 +132,11 @@ final class KvAllocator {
         while (found != PrefixIndex.NONE) {
             pool.addReference(found);
             sequence.appendBlock(found);
-            k++;
-            found = k < limit ? index.find(found, request.salt, tokenIds, k * blockSize) : PrefixIndex.NONE;
+            if (++k == limit) {
+                break;
+            }
+            hash = index.next(hash, tokenIds, k * blockSize);
+            found = index.find(hash, found, request.salt, tokenIds, k * blockSize);
         }
         request.numIndexedBlocks = k;
         sequence.setNumComputedTokens(k * blockSize);
@@ -149,6 +153,7 @@ final class KvAllocator {
         if (count > pool.numAvailable()) {
             return false;
         }
+        pool.prepare(count);
         for (int i = 0; i < count; i++) {
             request.sequence.appendBlock(pool.allocate());
         }
@@ -158,9 +163,10 @@ final class KvAllocator {
     /** Indexes the blocks that the chunk just planned for {@code request} will have filled, up to {@code numTokens} known tokens. */
     void indexPlanned(RequestState request, int numTokens) {
         request.numIndexedBeforePlan = request.numIndexedBlocks;
-        int k = request.numIndexedBlocks;
-        while ((k + 1) * blockSize <= numTokens && indexBlock(request, k) == request.sequence.blockIds()[k]) {
-            request.numIndexedBlocks = ++k;
+        int end = numTokens / blockSize;
+        if (end > request.numIndexedBlocks) {
+            request.numIndexedBlocks = index.addAll(request.sequence.blockIds(), request.numIndexedBlocks, end, request.salt,
+                    request.sequence.tokenIds());
         }
     }
 

@@ -24,6 +24,8 @@ import java.util.SplittableRandom;
 final class PrefixIndex {
     static final int ROOT = -1;
     static final int NONE = -1;
+    /** Blocks whose memory is asked for at once; more are under way than a core can wait for. */
+    private static final int BATCH = 32;
     private static final long K1 = 0x9E3779B97F4A7C15L;
     private static final long K2 = 0xD6E8FEB86659FD93L;
 
@@ -40,6 +42,9 @@ final class PrefixIndex {
     private final long[] saltLow;
     private final boolean[] indexed;
     private int size;
+    /** Of the blocks that are being added or removed together. */
+    private final long[] hashes = new long[BATCH];
+    private long fetched;
 
     /** @param key changes the hash of every block and nothing that can be seen from outside */
     PrefixIndex(int numBlocks, int blockSize, long key) {
@@ -75,7 +80,11 @@ final class PrefixIndex {
      * {@code parentId}; {@link #NONE} if there is none.
      */
     int find(int parentId, CacheSalt salt, int[] tokenIds, int first) {
-        long h = hashOf(parentId, salt, tokenIds, first);
+        return find(next(hashOf(parentId, salt), tokenIds, first), parentId, salt, tokenIds, first);
+    }
+
+    /** @param h the block's hash: who follows a chain need not wait for each block's own to come from memory */
+    int find(long h, int parentId, CacheSalt salt, int[] tokenIds, int first) {
         for (int slot = (int) h & mask; slots[slot] != 0; slot = slot + 1 & mask) {
             int blockId = (int) slots[slot] - 1;
             if ((int) (slots[slot] >>> 32) == (int) h && matches(blockId, parentId, salt, tokenIds, first)) {
@@ -94,10 +103,13 @@ final class PrefixIndex {
 
     /** @return the block that {@link #find} finds from now on for these tokens: {@code blockId}, unless it found another already */
     int addIfAbsent(int blockId, int parentId, CacheSalt salt, int[] tokenIds, int first) {
+        return addIfAbsent(next(hashOf(parentId, salt), tokenIds, first), blockId, parentId, salt, tokenIds, first);
+    }
+
+    private int addIfAbsent(long h, int blockId, int parentId, CacheSalt salt, int[] tokenIds, int first) {
         if (indexed[blockId]) {
             throw new IllegalStateException("KV-017: block " + blockId + " is in the prefix index already");
         }
-        long h = hashOf(parentId, salt, tokenIds, first);
         int slot = (int) h & mask;
         for (; slots[slot] != 0; slot = slot + 1 & mask) {
             int other = (int) slots[slot] - 1;
@@ -116,6 +128,54 @@ final class PrefixIndex {
         indexed[blockId] = true;
         size++;
         return blockId;
+    }
+
+    /**
+     * Adds the blocks {@code [from, to)} of a block table whose blocks before are indexed, up to the first of which there is an equal.
+     *
+     * @return where it stopped
+     */
+    int addAll(int[] blockIds, int from, int to, CacheSalt salt, int[] tokenIds) {
+        int parentId = from == 0 ? ROOT : blockIds[from - 1];
+        long h = hashOf(parentId, salt);
+        for (int begin = from; begin < to; begin += BATCH) {
+            int end = Math.min(begin + BATCH, to);
+            for (int k = begin; k < end; k++) {
+                h = next(h, tokenIds, k * blockSize);
+                hashes[k - begin] = h;
+            }
+            fetch(end - begin);
+            for (int k = begin; k < end; k++) {
+                if (addIfAbsent(hashes[k - begin], blockIds[k], parentId, salt, tokenIds, k * blockSize) != blockIds[k]) {
+                    return k;
+                }
+                parentId = blockIds[k];
+            }
+        }
+        return to;
+    }
+
+    /** Forgets the blocks {@code blockIds[from, to)}, with all that are behind them. */
+    void removeAll(int[] blockIds, int from, int to) {
+        for (int begin = from; begin < to; begin += BATCH) {
+            int end = Math.min(begin + BATCH, to);
+            for (int i = begin; i < end; i++) {
+                hashes[i - begin] = hash[blockIds[i]];
+            }
+            fetch(end - begin);
+            for (int i = begin; i < end; i++) {
+                remove(blockIds[i]);
+            }
+        }
+    }
+
+    /** Looks at the places of {@code count} hashes at once: what is not in the processor's caches comes side by side, not one after the other. */
+    private void fetch(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += slots[(int) hashes[i] & mask];
+        }
+        fetched = sum;
     }
 
     /** Forgets a block; those behind it must be forgotten before. */
@@ -140,12 +200,17 @@ final class PrefixIndex {
         size--;
     }
 
+    /** What the hash of a block behind {@code parentId} begins with. */
+    long hashOf(int parentId, CacheSalt salt) {
+        return parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) : hash[parentId];
+    }
+
     /**
-     * NH of the tokens (Black et al., "UMAC: Fast and Secure Message Authentication", CRYPTO 1999), whose products do not wait for each
-     * other, then chained to the parent: two blocks of one parent agree with a probability of 2^-32 for who does not know the keys.
+     * The hash of a block behind one with the hash {@code h}: NH of its tokens (Black et al., "UMAC: Fast and Secure Message Authentication",
+     * CRYPTO 1999), whose products do not wait for each other, then chained. Two blocks of one parent agree with a probability of 2^-32
+     * for who does not know the keys.
      */
-    private long hashOf(int parentId, CacheSalt salt, int[] tokenIds, int first) {
-        long h = parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) : hash[parentId];
+    long next(long h, int[] tokenIds, int first) {
         int half = blockSize / 2;
         long nh = blockSize % 2 == 0 ? 0 : unsigned(tokenIds[first + blockSize - 1] + tokenKeys[blockSize - 1]) * unsigned(tokenKeys[blockSize]);
         for (int i = 0; i < half; i++) {
