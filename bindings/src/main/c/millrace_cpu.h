@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 11
+#define MR_ABI_VERSION 12
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -116,7 +116,7 @@ typedef struct mr_weight {
     int64_t out_features;
     int64_t in_features;
     int32_t format; /* mr_format */
-    int32_t reserved;
+    int32_t deferred; /* its number if it is packed later (mr_defer_weight), else 0 */
 } mr_weight;
 
 /* Types of stored keys and values: F32, F16 and BF16 of mr_dtype, and this one. Same numbers as io.millrace.kernels.KvCacheType. */
@@ -415,11 +415,33 @@ MR_API int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features,
 /*
  * Packs `rows` rows of a row-major matrix [rows, in_features] as the output columns [first, first + rows) of the packed weight at `out`
  * (zeroed memory of mr_packed_weight_bytes, aligned to 64), in parallel on the team. The source need not be aligned; it has the format of
- * the packed weight and is moved, never rounded, except that F16 and F32 may be packed as BF16_PAIRS. The layout is that of format.h: tiles of 32 columns, [tile][k][32], so that cache lines hold the weights of 32
- * outputs for the same k.
+ * the packed weight and is moved, never rounded, except that F16 and F32 may be packed as BF16_PAIRS. The layout is that of format.h: tiles of
+ * 32 columns, [tile][k][32], so that cache lines hold the weights of 32 outputs for the same k.
+ *
+ * `pair_rows`: 0 if the rows lie in order. Else their number in a head, even, of a source that has row i of a head's first half and row i of its
+ * second half side by side: row h * pair_rows + i of these is row h * pair_rows + (i < pair_rows / 2 ? 2 i : 2 (i - pair_rows / 2) + 1) there.
  */
 MR_API int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format,
-                              int64_t first, int64_t rows, const void *source, int32_t source_format);
+                              int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows);
+
+/*
+ * Announces a weight that is packed later, into `out` as for mr_pack_weight, which is not touched yet: tile by tile by mr_pack_some and by
+ * programs that meet it, with the same results. Returns its number, from 1 on, for mr_weight.deferred; or a mr_status.
+ */
+MR_API int32_t mr_defer_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format);
+
+/*
+ * Says from where the output columns [first, first + rows) of a deferred weight come: arguments as of mr_pack_weight. Every column needs a
+ * source before a program runs or mr_pack_some is called. The source must stay as it is until mr_bytes_to_pack is 0.
+ */
+MR_API int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows, const void *source, int32_t source_format,
+                             int32_t pair_rows);
+
+/* Packs deferred weights on the team, tiles of about `bytes` at most, and returns mr_bytes_to_pack. */
+MR_API int64_t mr_pack_some(mr_team *team, int64_t bytes);
+
+/* Packed bytes of deferred weights that are not there yet; at 0 no source is read any more. */
+MR_API int64_t mr_bytes_to_pack(const mr_team *team);
 
 /*
  * Rounds a row-major matrix [rows, cols] of F32, F16 or BF16 to Q8_0, Q4_0, Q5_0, Q4_K or Q6_K in the layout of GGUF files, in parallel on

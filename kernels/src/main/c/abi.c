@@ -9,7 +9,7 @@ static const int32_t layout[] = {
     AT(mr_matrix, data), AT(mr_matrix, rows), AT(mr_matrix, cols), AT(mr_matrix, extent), AT(mr_matrix, reserved),
     SIZE(mr_weight),
     AT(mr_weight, data), AT(mr_weight, next), AT(mr_weight, out_features), AT(mr_weight, in_features), AT(mr_weight, format),
-    AT(mr_weight, reserved),
+    AT(mr_weight, deferred),
     SIZE(mr_kv_cache),
     AT(mr_kv_cache, keys), AT(mr_kv_cache, values), AT(mr_kv_cache, num_layers), AT(mr_kv_cache, num_blocks), AT(mr_kv_cache, block_size),
     AT(mr_kv_cache, num_kv_heads), AT(mr_kv_cache, head_dim), AT(mr_kv_cache, dtype),

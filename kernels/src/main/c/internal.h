@@ -72,15 +72,31 @@ typedef struct mr_quantize_args {
     int32_t format;
 } mr_quantize_args;
 
-typedef struct mr_pack_args {
-    void *out;
-    const void *source;
-    int64_t out_features;
-    int64_t in_features;
+/* Rows [first, first + rows) of a weight as they lie in a file, row-major without gaps, of any alignment. */
+typedef struct mr_rows_at {
+    const void *data;
     int64_t first;
     int64_t rows;
     int32_t format;
-    int32_t source_format;
+    int32_t pair_rows; /* 0: in order; else see mr_pack_weight */
+} mr_rows_at;
+
+/* A weight and what it is packed from. With a state for each tile it may be packed while programs run: see packing.c. */
+typedef struct mr_packing {
+    char *out;
+    int64_t out_features;
+    int64_t in_features;
+    int32_t format;
+    int32_t num_sources;
+    mr_rows_at *sources;
+    uint8_t *state; /* per tile, atomic; NULL: all are to be packed now */
+} mr_packing;
+
+/* Tiles [begin, end) of weights one after the other, counted from the first tile of the first weight. */
+typedef struct mr_pack_args {
+    mr_packing *weights;
+    int64_t begin;
+    int64_t end;
 } mr_pack_args;
 
 /*
@@ -180,7 +196,10 @@ struct mr_kernels {
     void (*gather)(mr_thread *, const mr_gather_args *);
     void (*sample)(mr_thread *, const mr_sample_args *);
     void (*quantize)(mr_thread *, const mr_quantize_args *);
-    void (*pack)(mr_thread *, const mr_pack_args *);
+    /* Packs a tile to `out`, or those of its columns that have a source; `near`: it will be read at once, so it stays in the caches. */
+    void (*pack_tile)(const mr_packing *, int64_t tile, char *out, bool near);
+    /* Packs the one column that is row `row` of the weight, into its place in the tile at `out`. */
+    void (*pack_column)(const mr_packing *, int64_t row, char *out);
     /* Working memory an op can need within the capacities of the batch, in bytes. */
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);
@@ -208,5 +227,17 @@ const mr_kernels *mr_kernels_of(int32_t isa);
 int32_t mr_best_isa(void);
 
 void mr_measure(mr_thread *thread, mr_probe_args *args);
+
+/*
+ * Weights that are not packed yet; see packing.c. Whether a weight still may have such tiles, and where a packed tile of it is for the
+ * caller, who owns the tile for this phase, until his next call: in its place or in this thread's working memory. mr_deferred_column gives a
+ * tile of which only the column of `row` is valid; several threads may ask for columns of one tile.
+ */
+bool mr_is_deferred(const mr_thread *thread, const mr_weight *weight);
+const char *mr_deferred_tile(mr_thread *thread, const mr_weight *weight, int64_t tile);
+const char *mr_deferred_column(mr_thread *thread, const mr_weight *weight, int64_t row);
+
+/* What the team does in a job that packs. */
+void mr_pack(mr_thread *thread, const mr_pack_args *args);
 
 #endif

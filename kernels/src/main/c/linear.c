@@ -205,6 +205,7 @@ static void finish(const float *sums, int64_t stride, const float *bias, float *
 /* One weight of the chain, and how it is multiplied. */
 typedef struct job {
     const mr_weight *weight;
+    const char *data; /* of its tiles */
     const mr_kernels *kernels;
     const mr_x *x;
     const float *bias; /* of its first column, or NULL */
@@ -227,7 +228,7 @@ static job job_of(const mr_thread *thread, const mr_linear_args *a, const mr_x *
     int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? even_rows(rows, *kernels->bf16_rows) : LINEAR_ROWS;
     /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
     int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
-    return (job){w, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
+    return (job){w, w->data, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
                  k_block};
 }
 
@@ -251,7 +252,7 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
         return; /* an edge tile has no room for sums in out: all of K at its last block */
     }
     int64_t from = whole ? k0 : 0;
-    const char *w = (const char *)j->weight->data + tile * mr_tile_bytes(j->weight->format, k_count);
+    const char *w = j->data + tile * mr_tile_bytes(j->weight->format, k_count);
     /* What is next in memory arrives while this block is multiplied: each call asks for its share of the lines. */
     int64_t fetches = mr_ceil_div(row1 - row0, j->rows_per_call);
     int64_t lines = j->form == X_HALVES ? 16 : record_bytes / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
@@ -293,6 +294,15 @@ static void run_tiles(const job *j, int64_t first, int64_t last) {
     }
 }
 
+/* Tiles of a weight that is still being packed: one after the other, wherever they are. */
+static void run_deferred(mr_thread *thread, job *j, int64_t first, int64_t last) {
+    int64_t tile_bytes = mr_tile_bytes(j->weight->format, j->weight->in_features);
+    for (int64_t tile = first; tile < last; tile++) {
+        j->data = mr_deferred_tile(thread, j->weight, tile) - tile * tile_bytes;
+        run_tiles(j, tile, tile + 1);
+    }
+}
+
 void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->x);
     mr_x x;
@@ -327,7 +337,11 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
             int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
             if (base + count > first) {
                 job j = job_of(thread, a, &x, w, column, rows);
-                run_tiles(&j, mr_max(first, base) - base, mr_min(last - base, count));
+                if (mr_is_deferred(thread, w)) {
+                    run_deferred(thread, &j, mr_max(first, base) - base, mr_min(last - base, count));
+                } else {
+                    run_tiles(&j, mr_max(first, base) - base, mr_min(last - base, count));
+                }
             }
             base += count;
             column += w->out_features;

@@ -162,38 +162,61 @@ static void pack_block(char *record, int32_t format, int64_t column, const uint8
     }
 }
 
-void MR_NAME(mr_pack)(mr_thread *thread, const mr_pack_args *a) {
-    int32_t format = a->format;
-    int64_t k_count = a->in_features;
-    int64_t row_bytes = mr_source_row_bytes(a->source_format, k_count);
-    int64_t first_tile = a->first / MR_TILE_COLS;
-    int64_t last_tile = mr_ceil_div(a->first + a->rows, MR_TILE_COLS);
-    int64_t tiles = last_tile - first_tile;
+/* The row of the source that is row `n` of its part of the weight. */
+static int64_t source_row(const mr_rows_at *source, int64_t n) {
+    if (source->pair_rows == 0) {
+        return n;
+    }
+    int64_t half = source->pair_rows / 2;
+    int64_t i = n % source->pair_rows;
+    return n - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+/* Rows [begin, end) of the weight, all of `source` and of the tile at `tile`. */
+static void pack_rows(char *tile, const mr_packing *w, const mr_rows_at *source, int64_t begin, int64_t end, bool near) {
+    int32_t format = w->format;
+    int64_t k_count = w->in_features;
+    int64_t row_bytes = mr_source_row_bytes(source->format, k_count);
     int64_t run = mr_is_quantised(format) ? mr_record_k(format) : RUN;
     int64_t source_block_bytes = mr_source_row_bytes(format, mr_record_k(format));
-    for (int64_t index; (index = mr_claim(thread, 1, tiles)) < tiles;) {
-        int64_t item = first_tile + index;
-        char *tile = (char *)a->out + item * mr_tile_bytes(format, k_count);
-        int64_t begin = mr_max(item * MR_TILE_COLS, a->first);
-        int64_t end = mr_min((item + 1) * MR_TILE_COLS, a->first + a->rows);
-        int64_t k_done = 0;
+    const uint8_t *data = source->data;
+    int64_t k_done = 0;
 #if defined(MR_FOR_AVX512)
-        if (end - begin == MR_TILE_COLS) {
-            k_done = pack_tile(tile, format, a->source_format, (const uint8_t *)a->source + (begin - a->first) * row_bytes, row_bytes, k_count);
-            _mm_sfence();
-        }
+    int64_t first = begin - source->first;
+    int64_t half = source->pair_rows / 2;
+    if (end - begin == MR_TILE_COLS && (half == 0 || first / half == (first + MR_TILE_COLS - 1) / half)) {
+        k_done = pack_whole(tile, format, source->format, data + source_row(source, first) * row_bytes, half == 0 ? row_bytes : 2 * row_bytes,
+                            row_bytes, k_count, near);
+    }
+#else
+    (void)near;
 #endif
-        for (int64_t k0 = k_done; k0 < k_count; k0 += run) {
-            for (int64_t n = begin; n < end; n++) {
-                const char *row = (const char *)a->source + (n - a->first) * row_bytes;
-                if (mr_is_quantised(format)) {
-                    int64_t block = k0 / run;
-                    pack_block(tile + block * mr_record_bytes(format), format, n % MR_TILE_COLS,
-                               (const uint8_t *)row + block * source_block_bytes);
-                } else {
-                    pack_plain(tile, format, a->source_format, n % MR_TILE_COLS, row, k0, mr_min(k0 + run, k_count));
-                }
+    for (int64_t k0 = k_done; k0 < k_count; k0 += run) {
+        for (int64_t n = begin; n < end; n++) {
+            const uint8_t *row = data + source_row(source, n - source->first) * row_bytes;
+            if (mr_is_quantised(format)) {
+                int64_t block = k0 / run;
+                pack_block(tile + block * mr_record_bytes(format), format, n % MR_TILE_COLS, row + block * source_block_bytes);
+            } else {
+                pack_plain(tile, format, source->format, n % MR_TILE_COLS, (const char *)row, k0, mr_min(k0 + run, k_count));
             }
         }
     }
 }
+
+static void pack_range(const mr_packing *w, int64_t begin, int64_t end, char *tile, bool near) {
+    for (int32_t i = 0; i < w->num_sources; i++) {
+        const mr_rows_at *source = &w->sources[i];
+        int64_t from = mr_max(begin, source->first);
+        int64_t to = mr_min(end, source->first + source->rows);
+        if (from < to) {
+            pack_rows(tile, w, source, from, to, near);
+        }
+    }
+}
+
+void MR_NAME(mr_pack_tile)(const mr_packing *w, int64_t tile, char *out, bool near) {
+    pack_range(w, tile * MR_TILE_COLS, (tile + 1) * MR_TILE_COLS, out, near);
+}
+
+void MR_NAME(mr_pack_column)(const mr_packing *w, int64_t row, char *out) { pack_range(w, row, row + 1, out, true); }

@@ -13,8 +13,14 @@ typedef __m512i line; /* 16 columns x 32 bits */
 /* Bytes of a source row that are asked for ahead of their use: 32 rows are more streams than the hardware follows. */
 #define PACK_AHEAD 512
 
-/* Past the caches: nobody reads a tile before all are written. */
-static inline void put(char *to, line a) { _mm512_stream_si512((__m512i *)to, a); }
+/* Past the caches, unless the tile is read at once. `near` is a constant after inlining, here and below. */
+static inline __attribute__((always_inline)) void put(char *to, line a, const bool near) {
+    if (near) {
+        _mm512_store_si512((__m512i *)to, a);
+    } else {
+        _mm512_stream_si512((__m512i *)to, a);
+    }
+}
 
 /* Columns of four words: out[w] lane n = word w of row n. z[i] holds row i + 4 L in 128-bit lane L. */
 static inline __attribute__((always_inline)) void transpose4(const line *z, line *out) {
@@ -51,11 +57,11 @@ static inline __attribute__((always_inline)) line nibble(line a, int high) {
 }
 
 /* The four lines of nibbles of a part whose groups are the low or high nibbles of eight words. */
-static inline __attribute__((always_inline)) void store_nibbles(char *lines, const line *words, const int high) {
+static inline __attribute__((always_inline)) void store_nibbles(char *lines, const line *words, const int high, const bool near) {
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
         line both = _mm512_or_si512(nibble(words[2 * j], high), _mm512_slli_epi32(nibble(words[2 * j + 1], high), 4));
-        put(lines + j * MR_LINE, both);
+        put(lines + j * MR_LINE, both, near);
     }
 }
 
@@ -71,7 +77,7 @@ static inline void copy_halves(char *to, const uint8_t *from, int64_t stride) {
 
 /* One record of a quantised format for columns [column, column + 16); blocks of the rows at `block`. */
 static inline __attribute__((always_inline)) void pack_record16(char *record, const int32_t format, int64_t column, const uint8_t *block,
-                                                                int64_t stride) {
+                                                                int64_t stride, const bool near) {
     char *lines = record + mr_header_bytes(format) + mr_part_header_bytes(format) + column * 4;
     char *fine = record + mr_header_bytes(format) + column;
     const int64_t part_bytes = mr_part_header_bytes(format) + mr_part_bytes(format);
@@ -81,7 +87,7 @@ static inline __attribute__((always_inline)) void pack_record16(char *record, co
             copy_halves(record + column * 2, block, stride);
             columns8(block + 2, stride, w);
             for (int g = 0; g < 8; g++) {
-                put(lines + g * MR_LINE, _mm512_xor_si512(w[g], _mm512_set1_epi32((int)0x80808080u)));
+                put(lines + g * MR_LINE, _mm512_xor_si512(w[g], _mm512_set1_epi32((int)0x80808080u)), near);
             }
             break;
         case MR_FORMAT_Q4_0: {
@@ -89,7 +95,7 @@ static inline __attribute__((always_inline)) void pack_record16(char *record, co
             columns4(block + 2, stride, w);
             line groups[8] = {w[0], w[1], w[2], w[3], _mm512_srli_epi32(w[0], 4), _mm512_srli_epi32(w[1], 4), _mm512_srli_epi32(w[2], 4),
                               _mm512_srli_epi32(w[3], 4)};
-            store_nibbles(lines, groups, 0);
+            store_nibbles(lines, groups, 0, near);
             break;
         }
         case MR_FORMAT_Q4_K:
@@ -120,14 +126,14 @@ static inline __attribute__((always_inline)) void pack_record16(char *record, co
                 columns8(codes + i / 2 * 32, stride, w);
                 for (int high = 0; high < 2; high++) {
                     char *at = lines + (i + high) * part_bytes;
-                    high ? store_nibbles(at, w, 1) : store_nibbles(at, w, 0);
+                    high ? store_nibbles(at, w, 1, near) : store_nibbles(at, w, 0, near);
                     if (format == MR_FORMAT_Q5_K) {
                         line fifth = _mm512_setzero_si512();
                         for (int g = 0; g < 8; g++) {
                             line bit = _mm512_and_si512(_mm512_srl_epi32(bits[g], _mm_cvtsi32_si128(i + high)), _mm512_set1_epi32(0x01010101));
                             fifth = _mm512_or_si512(fifth, _mm512_sll_epi32(bit, _mm_cvtsi32_si128(g)));
                         }
-                        put(at + 4 * MR_LINE, fifth);
+                        put(at + 4 * MR_LINE, fifth, near);
                     }
                 }
             }
@@ -149,14 +155,14 @@ static inline __attribute__((always_inline)) void pack_record16(char *record, co
                 for (int p = 0; p < 4; p++) {
                     char *at = lines + (half * 4 + p) * part_bytes;
                     const line *words = w + p % 2 * 8;
-                    p / 2 ? store_nibbles(at, words, 1) : store_nibbles(at, words, 0);
+                    p / 2 ? store_nibbles(at, words, 1, near) : store_nibbles(at, words, 0, near);
                     for (int q = 0; q < 2; q++) {
                         line pairs = _mm512_setzero_si512();
                         for (int g = 0; g < 4; g++) {
                             line two = _mm512_and_si512(_mm512_srl_epi32(high[q * 4 + g], _mm_cvtsi32_si128(2 * p)), _mm512_set1_epi32(0x03030303));
                             pairs = _mm512_or_si512(pairs, _mm512_sll_epi32(two, _mm_cvtsi32_si128(2 * g)));
                         }
-                        put(at + (4 + q) * MR_LINE, pairs);
+                        put(at + (4 + q) * MR_LINE, pairs, near);
                     }
                 }
             }
@@ -183,9 +189,9 @@ static inline line pairs_of_f32(line even, line odd) {
     return _mm512_or_si512(rounded_bf16(_mm512_castsi512_ps(even)), _mm512_slli_epi32(rounded_bf16(_mm512_castsi512_ps(odd)), 16));
 }
 
-/* Four words of each of the 32 rows at `from`, whose first is number `word` of its row. */
+/* Four words of each of the 32 rows at `from`, `stride` bytes apart, whose first is number `word` of its row. */
 static inline __attribute__((always_inline)) void pack_words(char *tile, const int32_t format, const int32_t source_format, int64_t word,
-                                                             const uint8_t *from, int64_t stride) {
+                                                             const uint8_t *from, int64_t stride, const bool near) {
     line low[4];
     line high[4];
     columns4(from, stride, low);
@@ -194,8 +200,8 @@ static inline __attribute__((always_inline)) void pack_words(char *tile, const i
     if (format == MR_FORMAT_BF16_PAIRS && source_format == MR_FORMAT_F32) {
         to = tile + word / 2 * MR_LINE;
         for (int i = 0; i < 2; i++) {
-            put(to + i * MR_LINE, pairs_of_f32(low[2 * i], low[2 * i + 1]));
-            put(to + i * MR_LINE + 64, pairs_of_f32(high[2 * i], high[2 * i + 1]));
+            put(to + i * MR_LINE, pairs_of_f32(low[2 * i], low[2 * i + 1]), near);
+            put(to + i * MR_LINE + 64, pairs_of_f32(high[2 * i], high[2 * i + 1]), near);
         }
         return;
     }
@@ -216,8 +222,8 @@ static inline __attribute__((always_inline)) void pack_words(char *tile, const i
             b = _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(a, 16), b);
             a = even;
         }
-        put(to + i * MR_LINE, a);
-        put(to + i * MR_LINE + 64, b);
+        put(to + i * MR_LINE, a, near);
+        put(to + i * MR_LINE + 64, b, near);
     }
 }
 
@@ -229,30 +235,31 @@ static inline void ask_ahead(const uint8_t *from, int64_t stride) {
 
 #define EACH(FORMAT, SOURCE)                                                                                        \
     for (int64_t byte = 0; byte + 64 <= row_bytes; byte += 64) {                                                   \
-        ask_ahead(from + byte, row_bytes);                                                                         \
+        ask_ahead(from + byte, stride);                                                                            \
         for (int i = 0; i < 4; i++) {                                                                              \
-            pack_words(tile, FORMAT, SOURCE, byte / 4 + 4 * i, from + byte + 16 * i, row_bytes);                   \
+            pack_words(tile, FORMAT, SOURCE, byte / 4 + 4 * i, from + byte + 16 * i, stride, near);                \
         }                                                                                                          \
     }                                                                                                              \
     return row_bytes / 64 * 64 / (SOURCE == MR_FORMAT_F32 ? 4 : 2)
 #define EACH_BLOCK(FORMAT, BYTES)                                                                                   \
     for (int64_t block = 0; block < row_bytes / BYTES; block++) {                                                  \
         if (BYTES > 64 || block % 2 == 0) {                                                                        \
-            ask_ahead(from + block * BYTES, row_bytes);                                                            \
+            ask_ahead(from + block * BYTES, stride);                                                               \
         }                                                                                                          \
         if (BYTES > 64) {                                                                                          \
-            ask_ahead(from + block * BYTES + 64, row_bytes);                                                       \
+            ask_ahead(from + block * BYTES + 64, stride);                                                          \
         }                                                                                                          \
         if (BYTES > 128) {                                                                                         \
-            ask_ahead(from + block * BYTES + 128, row_bytes);                                                      \
+            ask_ahead(from + block * BYTES + 128, stride);                                                         \
         }                                                                                                          \
-        pack_record16(tile + block * mr_record_bytes(FORMAT), FORMAT, 0, from + block * BYTES, row_bytes);         \
-        pack_record16(tile + block * mr_record_bytes(FORMAT), FORMAT, 16, from + block * BYTES + 16 * row_bytes, row_bytes); \
+        char *record = tile + block * mr_record_bytes(FORMAT);                                                     \
+        pack_record16(record, FORMAT, 0, from + block * BYTES, stride, near);                                      \
+        pack_record16(record, FORMAT, 16, from + block * BYTES + 16 * stride, stride, near);                       \
     }                                                                                                              \
     return k_count
 
-/* Packs a whole tile from 32 rows at `from` as far as it goes and returns the columns of K that are done. */
-static int64_t pack_tile(char *tile, int32_t format, int32_t source_format, const uint8_t *from, int64_t row_bytes, int64_t k_count) {
+static inline __attribute__((always_inline)) int64_t pack_rows32(char *tile, int32_t format, int32_t source_format, const uint8_t *from,
+                                                                 int64_t stride, int64_t row_bytes, int64_t k_count, const bool near) {
     switch (format) {
         case MR_FORMAT_F32: EACH(MR_FORMAT_F32, MR_FORMAT_F32);
         case MR_FORMAT_F16: EACH(MR_FORMAT_F16, MR_FORMAT_F16);
@@ -270,6 +277,17 @@ static int64_t pack_tile(char *tile, int32_t format, int32_t source_format, cons
         case MR_FORMAT_Q6_K: EACH_BLOCK(MR_FORMAT_Q6_K, 210);
         default: return 0;
     }
+}
+
+/* Packs a whole tile from 32 rows at `from`, `stride` bytes apart, as far as it goes, and returns the columns of K that are done. */
+static int64_t pack_whole(char *tile, int32_t format, int32_t source_format, const uint8_t *from, int64_t stride, int64_t row_bytes,
+                          int64_t k_count, bool near) {
+    if (near) {
+        return pack_rows32(tile, format, source_format, from, stride, row_bytes, k_count, true);
+    }
+    int64_t done = pack_rows32(tile, format, source_format, from, stride, row_bytes, k_count, false);
+    _mm_sfence();
+    return done;
 }
 
 #endif

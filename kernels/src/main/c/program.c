@@ -67,6 +67,7 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
     team->num_ops = num_ops;
     team->batch = batch;
     team->pack = NULL;
+    mr_packing_step(team);
     int32_t status = mr_team_run(team);
     atomic_store_explicit(&team->position, -1, memory_order_relaxed);
     return status;
@@ -74,24 +75,6 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
 
 int64_t mr_packed_weight_bytes(int64_t out_features, int64_t in_features, int32_t format) {
     return mr_is_format(format) ? mr_ceil_div(out_features, MR_TILE_COLS) * mr_tile_bytes(format, in_features) : 0;
-}
-
-int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows,
-                       const void *source, int32_t source_format) {
-    bool rounds = format == MR_FORMAT_BF16_PAIRS && source_format >= MR_FORMAT_F32 && source_format <= MR_FORMAT_BF16;
-    if (out_features <= 0 || in_features <= 0 || first < 0 || rows < 0 || first + rows > out_features || !mr_is_format(format)
-        || (format == MR_FORMAT_BF16_PAIRS ? !rounds : format != source_format)
-        || (mr_is_quantised(format) && in_features % mr_record_k(format) != 0)
-        || (format == MR_FORMAT_BF16_PAIRS && !mr_has_bf16_dot(team->isa))) {
-        snprintf(team->error, sizeof team->error, "cannot pack rows [%lld, %lld) of a weight [%lld, %lld] of format %d from %d", (long long)first,
-                 (long long)(first + rows), (long long)out_features, (long long)in_features, (int)format, (int)source_format);
-        return MR_E_ARGUMENT;
-    }
-    mr_pack_args args = {out, source, out_features, in_features, first, rows, format, source_format};
-    team->pack = &args;
-    int32_t status = mr_team_run(team);
-    team->pack = NULL;
-    return status;
 }
 
 int32_t mr_quantize(mr_team *team, int32_t format, int32_t source_dtype, const void *source, int64_t rows, int64_t cols, void *out) {

@@ -71,7 +71,8 @@ void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a) {
             memset(out, 0, (size_t)cols * sizeof(float));
             continue;
         }
-        const char *tile = (const char *)table->data + row / MR_TILE_COLS * mr_tile_bytes(table->format, cols);
+        const char *tile = mr_is_deferred(thread, table) ? mr_deferred_column(thread, table, row)
+                                                         : (const char *)table->data + row / MR_TILE_COLS * mr_tile_bytes(table->format, cols);
         if (mr_is_quantised(table->format)) {
             decode_column(tile, table->format, row % MR_TILE_COLS, out, cols);
         } else {

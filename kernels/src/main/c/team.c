@@ -84,7 +84,7 @@ static void run_job(mr_thread *thread) {
     thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
     thread->shared = team->shared;
     if (team->pack != NULL) {
-        team->kernels->pack(thread, team->pack);
+        mr_pack(thread, team->pack);
         mr_barrier(thread);
     } else if (team->quantize != NULL) {
         team->kernels->quantize(thread, team->quantize);
@@ -307,6 +307,7 @@ void mr_team_destroy(mr_team *team) {
     pthread_mutex_destroy(&team->mutex);
     mr_memory_free(team->scratch, team->scratch_stride * team->threads);
     mr_memory_free(team->shared, team->shared_bytes);
+    mr_packing_free(team);
     free(team->cpus);
     free(team);
 }

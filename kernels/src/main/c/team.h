@@ -42,6 +42,10 @@ struct mr_team {
 
     MR_ALIGNED _Atomic int32_t position; /* of the caller in its program, -1 outside */
 
+    /* Weights that are packed later; see packing.c. */
+    MR_ALIGNED _Atomic int64_t bytes_to_pack; /* of packed tiles that are not there yet */
+    _Atomic int64_t step_bytes;               /* that this step may still pack into place */
+
     MR_ALIGNED int32_t threads;
     int32_t isa;
     int32_t num_cpus; /* 0: threads run where the system puts them */
@@ -52,6 +56,12 @@ struct mr_team {
     int64_t scratch_stride;
     char *shared;
     int64_t shared_bytes;
+    mr_packing *deferred;
+    int64_t deferred_bytes;
+    int64_t next_deferred; /* tiles before this one were packed by mr_pack_some, or by steps */
+    char *tiles;           /* one tile of working memory for each thread */
+    int64_t tile_stride;
+    int32_t num_deferred;
     mr_member members[];
 };
 
@@ -59,6 +69,11 @@ int32_t mr_team_reserve(mr_team *team, int64_t scratch_bytes, int64_t shared_byt
 
 /* Runs the job that was set and waits for all threads; returns its status. */
 int32_t mr_team_run(mr_team *team);
+
+/* Before a program runs: what it may pack into place. */
+void mr_packing_step(mr_team *team);
+
+void mr_packing_free(mr_team *team);
 
 void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops);
 

@@ -194,7 +194,7 @@ static mr_weight weight(mr_team *team, int64_t out, int64_t in, int32_t format) 
     }
     void *packed = mr_memory_allocate(mr_packed_weight_bytes(out, in, format));
     double start = now();
-    if (mr_pack_weight(team, packed, out, in, format, 0, out, source, format == MR_FORMAT_BF16_PAIRS ? MR_FORMAT_BF16 : format) != MR_OK) {
+    if (mr_pack_weight(team, packed, out, in, format, 0, out, source, format == MR_FORMAT_BF16_PAIRS ? MR_FORMAT_BF16 : format, 0) != MR_OK) {
         fprintf(stderr, "%s\n", mr_last_error(team));
         exit(1);
     }

@@ -150,8 +150,32 @@ public final class CpuKernels {
 
     /** Packs rows {@code [first, first + rows)} of a weight, see {@code mr_pack_weight}. */
     public static void packWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int format, long first, long rows,
-            MemorySegment source, int sourceFormat) {
-        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source, sourceFormat));
+            MemorySegment source, int sourceFormat, int pairRows) {
+        check(team, MillraceCpu.mr_pack_weight(team, out, outFeatures, inFeatures, format, first, rows, source, sourceFormat, pairRows));
+    }
+
+    /** Announces a weight that is packed later, see {@code mr_defer_weight}, and returns its number. */
+    public static int deferWeight(MemorySegment team, MemorySegment out, long outFeatures, long inFeatures, int format) {
+        int number = MillraceCpu.mr_defer_weight(team, out, outFeatures, inFeatures, format);
+        if (number <= 0) {
+            check(team, number);
+        }
+        return number;
+    }
+
+    /** Where rows of a deferred weight come from, see {@code mr_defer_rows}. */
+    public static void deferRows(MemorySegment team, int weight, long first, long rows, MemorySegment source, int sourceFormat, int pairRows) {
+        check(team, MillraceCpu.mr_defer_rows(team, weight, first, rows, source, sourceFormat, pairRows));
+    }
+
+    /** Packs deferred weights, about {@code bytes} at most, and returns {@link #bytesToPack}. */
+    public static long packSome(MemorySegment team, long bytes) {
+        return MillraceCpu.mr_pack_some(team, bytes);
+    }
+
+    /** Bytes of deferred weights that are not packed yet. */
+    public static long bytesToPack(MemorySegment team) {
+        return MillraceCpu.mr_bytes_to_pack(team);
     }
 
     /**

@@ -21,6 +21,26 @@ public interface Engine extends AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * Bytes of weights that loading has left where they lie in the model's file: steps work all the same, at first more slowly, and bring them
+     * over bit by bit. Any thread.
+     */
+    default long bytesToPack() {
+        return 0;
+    }
+
+    /** Brings some of them over, for about ten milliseconds. Not while submitted steps are under way. @return whether there are more */
+    default boolean packSome() {
+        return false;
+    }
+
+    /** Brings all of them over: for measurements. */
+    default void packAll() {
+        while (packSome()) {
+            // One slice after the other.
+        }
+    }
+
     /** Prepares what sampling of {@code sequence} needs. Called once, before its first step. */
     void begin(Sequence sequence);
 

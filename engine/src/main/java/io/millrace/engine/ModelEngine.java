@@ -25,6 +25,7 @@ final class ModelEngine implements Engine {
     private final StepOutputs[] outputs;
     private final StepPlan[] plans = new StepPlan[2];
     private StepRunner runner;
+    private WeightPacking packing;
     private final ModelWork work;
     private boolean closed;
 
@@ -50,6 +51,15 @@ final class ModelEngine implements Engine {
         this.work = ModelWork.of(counter);
     }
 
+    /**
+     * Takes over what the weights come from. Called once, before the first step; a model that borrows none needs no such call.
+     *
+     * @param closeSource called once: when no weight is borrowed any more, or by {@link #close}
+     */
+    void own(Runnable closeSource) {
+        packing = new WeightPacking(backend, closeSource);
+    }
+
     @Override
     public EngineLimits limits() {
         return limits;
@@ -63,6 +73,16 @@ final class ModelEngine implements Engine {
     @Override
     public Optional<ModelWork> work() {
         return Optional.of(work);
+    }
+
+    @Override
+    public long bytesToPack() {
+        return backend.bytesToPack();
+    }
+
+    @Override
+    public boolean packSome() {
+        return packing != null && packing.some();
     }
 
     @Override
@@ -138,6 +158,9 @@ final class ModelEngine implements Engine {
     }
 
     private StepOutputs checked(StepPlan plan, int slot) {
+        if (packing != null) {
+            packing.endIfDone();
+        }
         StepOutputs result = outputs[slot];
         for (int i = 0; i < plan.size(); i++) {
             int token = result.token(i);
@@ -157,6 +180,9 @@ final class ModelEngine implements Engine {
                 runner.close();
             }
             backend.close();
+            if (packing != null) {
+                packing.close();
+            }
         }
     }
 

@@ -53,7 +53,25 @@ public final class ModelLoader {
     private ModelLoader() {}
 
     /** An engine without its text side, and what to say about it. */
-    record LoadedEngine(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
+    private record Bound(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report, WeightSource weights) {
+        /** The source is no longer needed but by the engine. */
+        ModelEngine own(ModelSource source) {
+            engine.own(() -> {
+                weights.close();
+                source.close();
+            });
+            return engine;
+        }
+
+        /** Of both, where something else has failed. */
+        void close() {
+            engine.close();
+            weights.close();
+        }
+    }
+
+    /** The same for tests, to be closed. */
+    record LoadedEngine(ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report) {}
 
     /** {@link System#nanoTime} at the ends of the phases so far. */
     private static final class Stopwatch {
@@ -74,9 +92,13 @@ public final class ModelLoader {
      */
     public static LoadedModel load(Path path, EngineConfig settings) {
         Stopwatch watch = new Stopwatch();
-        try (ModelSource source = ModelSource.of(path)) {
+        ModelSource source = ModelSource.of(path);
+        try {
             watch.end("header");
             return load(source, settings, watch);
+        } catch (RuntimeException | Error e) {
+            source.close();
+            throw e;
         }
     }
 
@@ -84,9 +106,9 @@ public final class ModelLoader {
         // The tokenizer's native library and vocabulary take as long as a small model's weights: load both at once.
         FutureTask<TextSide> textTask = new FutureTask<>(() -> loadText(source));
         Thread.ofPlatform().daemon().name("millrace-load-text").start(textTask);
-        LoadedEngine loaded;
+        Bound loaded;
         try {
-            loaded = loadEngine(source, settings, watch);
+            loaded = bind(source, settings, watch);
         } catch (RuntimeException | Error e) {
             closeQuietly(textTask);
             throw e;
@@ -99,10 +121,10 @@ public final class ModelLoader {
                             : text.template().get() instanceof BrokenChatTemplate ? "broken chat template: chat requests will be refused" : "chat template"));
             report.addAll(2, warnings(text, loaded.engine().limits().vocabSize()));
             watch.phases.add(new LoadedModel.Phase("tokenizer", text.took(), true));
-            return new LoadedModel(loaded.name(), loaded.engine(), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report),
+            return new LoadedModel(loaded.name(), loaded.own(source), text.tokenizer(), text.template(), loaded.defaults(), List.copyOf(report),
                     List.copyOf(watch.phases));
         } catch (RuntimeException | Error e) {
-            loaded.engine().close();
+            loaded.close();
             closeQuietly(textTask);
             throw e;
         }
@@ -160,12 +182,17 @@ public final class ModelLoader {
     }
 
     static LoadedEngine loadEngine(Path path, EngineConfig settings) {
-        try (ModelSource source = ModelSource.of(path)) {
-            return loadEngine(source, settings, new Stopwatch());
+        ModelSource source = ModelSource.of(path);
+        try {
+            Bound bound = bind(source, settings, new Stopwatch());
+            return new LoadedEngine(bound.own(source), bound.defaults(), bound.report());
+        } catch (RuntimeException | Error e) {
+            source.close();
+            throw e;
         }
     }
 
-    private static LoadedEngine loadEngine(ModelSource source, EngineConfig settings, Stopwatch watch) {
+    private static Bound bind(ModelSource source, EngineConfig settings, Stopwatch watch) {
         MachineMemory machine = MachineMemory.read();
         ModelConfig config = source.config();
         GenerationConfig generation = source.generation(config);
@@ -181,7 +208,8 @@ public final class ModelLoader {
         int threads = settings.threads() > 0 ? settings.threads()
                 : Math.min(MAX_THREADS, Runtime.getRuntime().availableProcessors());
         String name = source.name();
-        try (WeightSource stored = source.weights(config)) {
+        WeightSource stored = source.weights(config);
+        try {
             QuantFormat rounded = quantization(settings);
             double tables = 4.0 * config.ropeElementsPerPosition() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             double narrowest = narrowestBytes(settings.kvCacheDtype());
@@ -191,7 +219,7 @@ public final class ModelLoader {
             Backend backend = createBackend(settings, batch, threads);
             watch.end("threads");
             try (Weights checkpoint = Weights.of(stored, rounded, settings, backend)) {
-                WeightBinder weights = new WeightBinder(checkpoint.source(), backend);
+                WeightBinder weights = new WeightBinder(checkpoint.source(), backend, true);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
                 watch.end("weights");
                 KvCacheType kvType = kvType(settings, model);
@@ -202,8 +230,8 @@ public final class ModelLoader {
                         memory.cache().numBlocks(), settings.blockSize(), generation.eosTokenIds());
                 ModelEngine engine = new ModelEngine(backend, model, cache, limits);
                 watch.end("program");
-                return new LoadedEngine(name, engine, generation.defaults(), report(name, settings, config, checkpoint, weights, model, backend,
-                        limits, memory));
+                return new Bound(name, engine, generation.defaults(), report(name, settings, config, checkpoint, weights, model, backend,
+                        limits, memory), stored);
             } catch (OutOfMemoryError e) {
                 backend.close();
                 throw outOfMemory(e);
@@ -211,6 +239,9 @@ public final class ModelLoader {
                 backend.close();
                 throw e;
             }
+        } catch (RuntimeException | Error e) {
+            stored.close();
+            throw e;
         }
     }
 

@@ -44,6 +44,24 @@ public interface Backend extends AutoCloseable {
     Weight weight(String name, WeightPart... parts);
 
     /**
+     * The same, but the parts may be borrowed until {@link #bytesToPack} is 0, and must not change meanwhile: taking them over is most of
+     * what loading a model takes. Programs may run before; their results are the same, at first they take longer.
+     */
+    default Weight borrowedWeight(String name, WeightPart... parts) {
+        return weight(name, parts);
+    }
+
+    /** Bytes of {@linkplain #borrowedWeight borrowed} weights that are not taken over yet; programs make them fewer too. Any thread. */
+    default long bytesToPack() {
+        return 0;
+    }
+
+    /** Takes over about {@code bytes} of borrowed weights on all threads and returns {@link #bytesToPack}. Not while a program runs. */
+    default long packSome(long bytes) {
+        return 0;
+    }
+
+    /**
      * The same matrix in {@code format}, on all threads, in memory of {@code arena} (a shared one): bit for bit what {@link Quantizer} makes.
      *
      * @throws IllegalArgumentException {@code OP-007} as {@link Quantizer#quantize}

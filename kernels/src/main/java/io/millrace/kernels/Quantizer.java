@@ -58,7 +58,7 @@ public final class Quantizer {
         long rowBytes = format.byteSize(1, source.cols());
         MemorySegment data = arena.allocate(source.rows() * rowBytes, 64);
         LongStream.range(0, source.rows()).parallel().forEach(row -> quantizeRow(source, dtype, row, format, data, row * rowBytes));
-        return new WeightPart(source.name(), format, source.rows(), source.cols(), data);
+        return new WeightPart(source.name(), format, source.rows(), source.cols(), data, source.pairRows());
     }
 
     /** @return the type of {@code source}; @throws IllegalArgumentException as {@link #quantize}, values aside */

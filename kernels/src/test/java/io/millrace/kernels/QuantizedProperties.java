@@ -53,6 +53,57 @@ public interface QuantizedProperties extends BackendUnderTest {
                 QuantizedMatrix.random(random, QuantFormat.Q4_1, 31), QuantizedMatrix.random(random, QuantFormat.Q8_0, 32));
     }
 
+    /** Rows in pairs, as files have query and key rows, are the rows put in order: linear and embed, heads that fill tiles and heads that do not. */
+    @Test
+    default void rowsInPairsAreTakenInOrder() {
+        SplittableRandom random = new SplittableRandom(23);
+        for (WeightFormat format : new WeightFormat[] {DType.F32, DType.BF16, QuantFormat.Q8_0, QuantFormat.Q4_K}) {
+            for (int pairRows : new int[] {64, 12, 2, 192}) {
+                try (Backend backend = create(QUANT_LIMITS, 2); Arena arena = Arena.ofShared()) {
+                    WeightPart plain = QuantizedMatrix.random(random, format, 192).make(256, arena);
+                    WeightPart pairs = new WeightPart("pairs", format, 192, 256, plain.data(), pairRows);
+                    MemorySegment ordered = arena.allocate(plain.data().byteSize());
+                    long rowBytes = format.byteSize(1, 256);
+                    for (long head = 0; head < 192; head += pairRows) {
+                        for (long i = 0; i < pairRows; i++) {
+                            long to = head + i % 2 * pairRows / 2 + i / 2;
+                            MemorySegment.copy(plain.data(), (head + i) * rowBytes, ordered, to * rowBytes, rowBytes);
+                        }
+                    }
+                    WeightPart rest = QuantizedMatrix.random(random, format, 7).make(256, arena);
+                    Weight expected = backend.weight("ordered", rest, new WeightPart("ordered", format, 192, 256, ordered));
+                    float[] input = spiky(random, 3 * 256);
+                    float[] of = outputs(backend, expected, input);
+                    assertSameBits(format + " in pairs of heads of " + pairRows, outputs(backend, backend.weight("w", rest, pairs), input), of);
+                    assertSameBits(format + " borrowed", outputs(backend, backend.borrowedWeight("w", rest, pairs), input), of);
+                    while (backend.packSome(1 << 16) > 0) {
+                        // Before its sources go.
+                    }
+                }
+            }
+        }
+    }
+
+    private static float[] outputs(Backend backend, Weight weight, float[] input) {
+        Tensor x = backend.activations("x", Extent.TOKENS, weight.inFeatures());
+        Tensor embedded = backend.activations("embedded", Extent.TOKENS, weight.inFeatures());
+        Tensor out = backend.activations("out", Extent.TOKENS, weight.outFeatures());
+        Program program = backend.record(ops -> {
+            ops.linear(x, weight, null, out);
+            ops.embed(weight, 1f, embedded);
+        });
+        int rows = (int) (input.length / weight.inFeatures());
+        write(x, input);
+        backend.batch().clear();
+        backend.batch().addSequence(new int[] {5, 100, 198}, 0, rows, new int[] {0}, 1);
+        backend.run(program);
+        float[] first = read(out, rows);
+        float[] second = read(embedded, rows);
+        float[] both = Arrays.copyOf(first, first.length + second.length);
+        System.arraycopy(second, 0, both, first.length, second.length);
+        return both;
+    }
+
     private void checkLinear(SplittableRandom random, int inputs, boolean withBias, int[] rowCounts, QuantizedMatrix.Maker... makers) {
         QuantizedMatrix w = QuantizedMatrix.of(inputs, makers);
         int outputs = w.rows();

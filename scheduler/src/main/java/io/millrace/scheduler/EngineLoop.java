@@ -46,6 +46,7 @@ public final class EngineLoop implements GenerationService {
     private final Thread thread;
 
     private volatile boolean accepting = true;
+    private volatile boolean packs;
     private volatile boolean alive = true;
     private volatile String failure;
     /** Why all requests were ended in the middle of a step that has not returned yet; null usually. */
@@ -173,6 +174,12 @@ public final class EngineLoop implements GenerationService {
         return new RejectedException(RejectedException.Kind.SHUTTING_DOWN, "SCH-015: the server is shutting down", 0);
     }
 
+    /** From now on, idle time is used for what loading has left to do ({@link Engine#packSome}); before, it would compete with the rest of a start. */
+    public void packWhileIdle() {
+        packs = true;
+        commands.push(new Wake());
+    }
+
     @Override
     public EngineLimits limits() {
         return limits;
@@ -293,11 +300,31 @@ public final class EngineLoop implements GenerationService {
                     return;
                 }
                 step();
-            } else if (accepting) {
-                commands.await();
-            } else {
+            } else if (!accepting) {
                 return;
+            } else if (!(packs && packSome())) {
+                commands.await();
             }
+        }
+    }
+
+    /** What loading has left to do, a slice at a time while there is nothing better. @return whether there is more */
+    private boolean packSome() {
+        guard.enter();
+        try {
+            return engine.packSome();
+        } finally {
+            guard.leave();
+            forgetAbandoned();
+        }
+    }
+
+    /** Everybody has been told already; what is left is to free what they held. */
+    private void forgetAbandoned() {
+        if (abandoned != null) {
+            awaitInFlight();
+            scheduler.finishAll(FinishReason.ERROR, abandoned);
+            abandoned = null;
         }
     }
 
@@ -348,11 +375,8 @@ public final class EngineLoop implements GenerationService {
         StepPlan plan = plans[0];
         StepResult result = await(plan, tickets[0]);
         if (abandoned != null) {
-            // Everybody has been told already; what is left is to free what they held.
             removeOldest();
-            awaitInFlight();
-            scheduler.finishAll(FinishReason.ERROR, abandoned);
-            abandoned = null;
+            forgetAbandoned();
             return;
         }
         long start = startNanos[0];
@@ -453,7 +477,8 @@ public final class EngineLoop implements GenerationService {
 
         @Override
         public String describe() {
-            String inside = guard.inItsPlace(() -> "  step " + plans[0].stepId() + " is in the engine: " + plans[0]
+            String inside = guard.inItsPlace(() -> (numInFlight == 0 ? "  the engine packs weights"
+                    : "  step " + plans[0].stepId() + " is in the engine: " + plans[0])
                     + (numInFlight > 1 ? "\n  step " + plans[1].stepId() + " follows: " + plans[1] : "") + "\n  scheduler: " + scheduler);
             String position = engine.position();
             return (inside != null ? inside : "  the engine thread is not inside the engine; scheduler as last published: " + progress)

@@ -26,12 +26,20 @@ import java.util.TreeSet;
 public final class WeightBinder {
     private final WeightSource source;
     private final Backend backend;
+    private final boolean borrows;
     /** Elements of each. */
     private final Map<String, Long> bound = new HashMap<>();
 
+    /** The source may be closed when everything is bound. */
     public WeightBinder(WeightSource source, Backend backend) {
+        this(source, backend, false);
+    }
+
+    /** @param borrows whether the backend may read the source until {@link Backend#bytesToPack} is 0, which must stay open for so long */
+    public WeightBinder(WeightSource source, Backend backend, boolean borrows) {
         this.source = source;
         this.backend = backend;
+        this.borrows = borrows && source.lasting();
     }
 
     /** A matrix {@code [rows, cols]} that {@link #linear} stacks. */
@@ -46,9 +54,10 @@ public final class WeightBinder {
         WeightPart[] sources = new WeightPart[parts.length];
         for (int i = 0; i < parts.length; i++) {
             StoredTensor tensor = require(parts[i].name(), parts[i].rows(), parts[i].cols());
-            sources[i] = new WeightPart(tensor.name(), format(tensor), parts[i].rows(), parts[i].cols(), tensor.data());
+            sources[i] = new WeightPart(tensor.name(), format(tensor), parts[i].rows(), parts[i].cols(), tensor.data(),
+                    tensor.pairRows());
         }
-        Weight weight = backend.weight(name, sources);
+        Weight weight = borrows ? backend.borrowedWeight(name, sources) : backend.weight(name, sources);
         source.release();
         return weight;
     }

@@ -1,6 +1,8 @@
 package io.millrace.engine.weights;
 
 import io.millrace.engine.EngineException;
+import io.millrace.kernels.DType;
+import io.millrace.kernels.WeightPart;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -18,11 +20,11 @@ import java.util.stream.Stream;
  * The tensors of a GGUF file under their Hugging Face names ({@code blk.3.attn_q.weight} is
  * {@code model.layers.3.self_attn.q_proj.weight}).
  *
- * <p>Files of the architectures llama, granite and smollm3 hold query and key rows reordered for rotary embedding in adjacent pairs; they
- * are put back into the halves order here, a copy of these two matrices that lives until {@link #close}:
+ * <p>Files of the architectures llama, granite and smollm3 hold query and key rows reordered for rotary embedding in adjacent pairs:
  * <pre>
  *   file row  head * headDim + 2 * i + half   is   row  head * headDim + half * headDim / 2 + i
  * </pre>
+ * Matrices say so ({@link StoredTensor#pairRows}) and whoever takes them over reads them in order; biases are put in order here.
  */
 public final class GgufWeights implements WeightSource {
     private static final Pattern BLOCK = Pattern.compile("blk\\.(\\d{1,6})\\.([a-z_]+)\\.(weight|bias)");
@@ -113,27 +115,34 @@ public final class GgufWeights implements WeightSource {
                     + ", which is not read; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K. Use such a file of the same model");
         }
         MemorySegment data = file.data(tensor);
+        int pairRows = 0;
         if (pairedRows && tensor.name().matches("blk\\.\\d+\\.attn_[qk]\\.(weight|bias)")) {
-            data = inHalves(tensor, data, tensor.name().contains("attn_q") ? numHeads : numKvHeads);
+            pairRows = headRows(tensor, tensor.name().contains("attn_q") ? numHeads : numKvHeads);
+            if (tensor.shape().size() == 1) {
+                data = inOrder(tensor, data, pairRows);
+                pairRows = 0;
+            }
         }
-        return Optional.of(new StoredTensor(name, file.path(), tensor.type().name(), tensor.type().format(), tensor.shape(), data));
+        return Optional.of(new StoredTensor(name, file.path(), tensor.type().name(), tensor.type().format(), tensor.shape(), data, pairRows));
     }
 
-    private MemorySegment inHalves(GgufTensor tensor, MemorySegment source, int heads) {
+    private int headRows(GgufTensor tensor, int heads) {
         long rows = tensor.shape().getFirst();
         if (rows % (2L * heads) != 0) {
             throw new EngineException("GGUF-005", file.path() + ": tensor '" + tensor.name() + "' has " + rows + " rows, which is no whole number"
                     + " of pairs for each of " + heads + " heads; the file is damaged");
         }
+        return Math.toIntExact(rows / heads);
+    }
+
+    /** A bias, an element for each row. */
+    private MemorySegment inOrder(GgufTensor tensor, MemorySegment source, int pairRows) {
+        long rows = tensor.shape().getFirst();
         long rowBytes = source.byteSize() / rows;
-        long half = rows / heads / 2;
+        WeightPart part = new WeightPart(tensor.name(), DType.F32, rows, 0, source, pairRows);
         MemorySegment copy = copies.allocate(source.byteSize(), 64);
-        for (long head = 0; head < heads; head++) {
-            for (long i = 0; i < 2 * half; i++) {
-                long from = head * 2 * half + i;
-                long to = head * 2 * half + i % 2 * half + i / 2;
-                MemorySegment.copy(source, from * rowBytes, copy, to * rowBytes, rowBytes);
-            }
+        for (long row = 0; row < rows; row++) {
+            MemorySegment.copy(source, part.rowAt(row) * rowBytes, copy, row * rowBytes, rowBytes);
         }
         return copy;
     }

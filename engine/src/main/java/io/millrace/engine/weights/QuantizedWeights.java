@@ -26,7 +26,7 @@ import java.util.Set;
  */
 public final class QuantizedWeights implements WeightSource {
     /** Raised when the same source would be rounded to other bits: caches of another version are not used. */
-    static final int VERSION = 1;
+    static final int VERSION = 2;
 
     /** {@link io.millrace.kernels.Backend#quantize}. */
     @FunctionalInterface
@@ -131,18 +131,26 @@ public final class QuantizedWeights implements WeightSource {
         if (format == null) {
             return source.tensor(name);
         }
+        StoredTensor plain = source.tensor(name).orElseThrow();
         if (cached != null) {
             GgufTensor tensor = cached.tensors().get(name);
-            return Optional.of(new StoredTensor(name, cached.path(), format.name(), Optional.of(format), tensor.shape(), cached.data(tensor)));
+            return Optional.of(new StoredTensor(name, cached.path(), format.name(), Optional.of(format), tensor.shape(), cached.data(tensor),
+                    plain.pairRows()));
         }
-        StoredTensor plain = source.tensor(name).orElseThrow();
         try {
-            WeightPart part = new WeightPart(name, plain.format().orElseThrow(), plain.shape().getFirst(), plain.shape().getLast(), plain.data());
+            WeightPart part = new WeightPart(name, plain.format().orElseThrow(), plain.shape().getFirst(), plain.shape().getLast(), plain.data(),
+                    plain.pairRows());
             return Optional.of(new StoredTensor(name, plain.file(), format.name(), Optional.of(format), plain.shape(),
-                    rounding.quantize(part, format, scratch).data()));
+                    rounding.quantize(part, format, scratch).data(), plain.pairRows()));
         } catch (IllegalArgumentException e) {
             throw new EngineException("QNT-002", plain.file() + ": " + e.getMessage(), e);
         }
+    }
+
+    /** Rounded ones are made when they are asked for. */
+    @Override
+    public boolean lasting() {
+        return false;
     }
 
     @Override

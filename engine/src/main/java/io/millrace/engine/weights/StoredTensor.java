@@ -13,8 +13,14 @@ import java.util.Optional;
  * @param format how the kernels take it; empty if they do not
  * @param shape outermost dimension first
  * @param data  row-major, of any alignment; borrowed until the source is closed
+ * @param pairRows order of the rows of {@code data}, 0 for the usual one; see {@link io.millrace.kernels.WeightPart}
  */
-public record StoredTensor(String name, Path file, String type, Optional<WeightFormat> format, List<Long> shape, MemorySegment data) {
+public record StoredTensor(String name, Path file, String type, Optional<WeightFormat> format, List<Long> shape, MemorySegment data, int pairRows) {
+    /** Rows in order. */
+    public StoredTensor(String name, Path file, String type, Optional<WeightFormat> format, List<Long> shape, MemorySegment data) {
+        this(name, file, type, format, shape, data, 0);
+    }
+
     public long numElements() {
         return shape.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
     }

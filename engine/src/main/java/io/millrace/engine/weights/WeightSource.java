@@ -26,7 +26,12 @@ public sealed interface WeightSource extends AutoCloseable permits Checkpoint, G
         return name;
     }
 
-    /** Nothing that {@link #tensor} gave so far is used any more: frees what was made for it. */
+    /** Whether the data of matrices is that of a mapped file, there until {@link #close}, and not made for the purpose. */
+    default boolean lasting() {
+        return true;
+    }
+
+    /** Nothing that {@link #tensor} gave so far is used any more, but for matrices that are {@link #lasting}: frees what was made for it. */
     default void release() {}
 
     /** Bytes of all tensors. */

@@ -186,6 +186,15 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public Weight weight(String name, WeightPart... parts) {
+        return weight(name, false, parts);
+    }
+
+    @Override
+    public Weight borrowedWeight(String name, WeightPart... parts) {
+        return weight(name, Arrays.stream(parts).allMatch(part -> part.data().isNative()), parts);
+    }
+
+    private Weight weight(String name, boolean later, WeightPart... parts) {
         requireOpen();
         OpChecks.parts(name, parts);
         long inFeatures = parts[0].cols();
@@ -197,7 +206,7 @@ public final class NativeCpuBackend implements Backend {
             while (end < parts.length && parts[end].format() == parts[begin].format()) {
                 end++;
             }
-            Piece piece = pack(Arrays.asList(parts).subList(begin, end), inFeatures);
+            Piece piece = pack(Arrays.asList(parts).subList(begin, end), inFeatures, later);
             pieces.add(piece);
             outFeatures += piece.outFeatures();
             bytes += piece.packed().byteSize();
@@ -208,21 +217,38 @@ public final class NativeCpuBackend implements Backend {
                 NativeWeight.products(pieces, inFeatures), bytes);
     }
 
-    /** Parts of one format as one piece. */
-    private Piece pack(List<WeightPart> parts, long inFeatures) {
+    /** Parts of one format as one piece, now or later. */
+    private Piece pack(List<WeightPart> parts, long inFeatures, boolean later) {
         WeightFormat format = parts.getFirst().format();
         int code = packedFormat(format);
         long outFeatures = parts.stream().mapToLong(WeightPart::rows).sum();
         MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, code));
+        int deferred = later ? CpuKernels.deferWeight(team, packed, outFeatures, inFeatures, code) : 0;
         long first = 0;
         for (WeightPart part : parts) {
-            CpuKernels.packWeight(team, packed, outFeatures, inFeatures, code, first, part.rows(), nativeCopy(part.data()), format.nativeCode());
+            if (later) {
+                CpuKernels.deferRows(team, deferred, first, part.rows(), part.data(), format.nativeCode(), part.pairRows());
+            } else {
+                CpuKernels.packWeight(team, packed, outFeatures, inFeatures, code, first, part.rows(), nativeCopy(part.data()),
+                        format.nativeCode(), part.pairRows());
+            }
             first += part.rows();
             if (code == MillraceCpu.MR_FORMAT_BF16_PAIRS() && format != DType.BF16) {
                 roundedWeights.merge(format, part.rows() * inFeatures, Long::sum);
             }
         }
-        return new Piece(code, outFeatures, packed);
+        return new Piece(code, outFeatures, packed, deferred);
+    }
+
+    @Override
+    public long bytesToPack() {
+        return arena.scope().isAlive() ? CpuKernels.bytesToPack(team) : 0;
+    }
+
+    @Override
+    public long packSome(long bytes) {
+        requireOpen();
+        return CpuKernels.packSome(team, bytes);
     }
 
     private int packedFormat(WeightFormat format) {
@@ -239,7 +265,7 @@ public final class NativeCpuBackend implements Backend {
         if (!CpuKernels.quantize(team, format.nativeCode(), dtype.nativeCode(), nativeCopy(source.data()), source.rows(), source.cols(), data)) {
             Quantizer.requireFinite(source);
         }
-        return new WeightPart(source.name(), format, source.rows(), source.cols(), data);
+        return new WeightPart(source.name(), format, source.rows(), source.cols(), data, source.pairRows());
     }
 
     /** Heap segments have no address; they occur in tests only. */

@@ -22,8 +22,8 @@ import java.util.Map;
  */
 record NativeWeight(NativeCpuBackend owner, String name, List<WeightFormat> formats, long outFeatures, long inFeatures, MemorySegment chain,
         Map<DotProduct, Long> products, long byteSize) implements Weight {
-    /** Columns of one native format, packed. */
-    record Piece(int nativeFormat, long outFeatures, MemorySegment packed) {
+    /** Columns of one native format, packed, or numbered by {@code mr_defer_weight} where that is done later; else 0. */
+    record Piece(int nativeFormat, long outFeatures, MemorySegment packed, int deferred) {
         DotProduct product() {
             if (nativeFormat == MillraceCpu.MR_FORMAT_BF16_PAIRS()) {
                 return DotProduct.BF16;
@@ -49,6 +49,7 @@ record NativeWeight(NativeCpuBackend owner, String name, List<WeightFormat> form
             mr_weight.out_features(at, pieces.get(i).outFeatures());
             mr_weight.in_features(at, inFeatures);
             mr_weight.format(at, pieces.get(i).nativeFormat());
+            mr_weight.deferred(at, pieces.get(i).deferred());
         }
         return chain;
     }

@@ -25,21 +25,26 @@ record ReferenceWeight(String name, long outFeatures, long inFeatures, List<Weig
         long offset = 0;
         for (WeightPart part : parts) {
             MemorySegment out = data.asSlice(offset, part.rows() * cols * stored.bytes());
-            if (part.format() == stored) {
-                MemorySegment.copy(part.data(), 0, out, 0, out.byteSize());
-            } else {
-                decode(part, out);
+            long rowBytes = cols * stored.bytes();
+            for (long row = 0; row < part.rows(); row++) {
+                if (part.format() == stored) {
+                    MemorySegment.copy(part.data(), part.rowAt(row) * rowBytes, out, row * rowBytes, rowBytes);
+                } else {
+                    decode(part, part.rowAt(row), out.asSlice(row * rowBytes, rowBytes));
+                }
             }
             offset += out.byteSize();
         }
         return new ReferenceWeight(name, rows, cols, formats, stored, data);
     }
 
-    private static void decode(WeightPart part, MemorySegment out) {
+    /** @param row of the part's data */
+    private static void decode(WeightPart part, long row, MemorySegment out) {
         WeightFormat format = part.format();
         float[] values = new float[format.blockElements()];
-        for (long block = 0; block < part.rows() * part.cols() / values.length; block++) {
-            format.decode(part.data(), block * format.blockBytes(), values, 0);
+        long blocks = part.cols() / values.length;
+        for (long block = 0; block < blocks; block++) {
+            format.decode(part.data(), (row * blocks + block) * format.blockBytes(), values, 0);
             MemorySegment.copy(values, 0, out, ValueLayout.JAVA_FLOAT, block * values.length * 4, values.length);
         }
     }

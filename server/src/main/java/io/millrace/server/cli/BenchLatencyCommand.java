@@ -63,7 +63,7 @@ final class BenchLatencyCommand implements Callable<Integer> {
     public Integer call() {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--input-len", inputLen, "--output-len", outputLen, "--batch-size", batchSize, "--num-iters", numIters);
-        try (Generation generation = Generation.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
+        try (Generation generation = Generation.openPacked(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.maxNumQueuedRequests());
             List<Iteration> iterations = new ArrayList<>();

@@ -70,7 +70,7 @@ final class BenchPerplexityCommand implements Callable<Integer> {
                     + ": a window has 2 tokens or more, and the next begins at its end or before"));
         }
         String content = read();
-        try (Generation generation = Generation.open(config)) {
+        try (Generation generation = Generation.openPacked(config)) {
             EngineLimits limits = generation.service().limits();
             // The engine has a place for the token after the window, which is never computed.
             int window = Math.min(context, limits.maxModelLen() - 1);

@@ -122,6 +122,7 @@ final class BenchScheduleCommand implements Callable<Integer> {
         if (calibrate != null) {
             try (LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig())) {
                 limits = model.engine().limits();
+                model.engine().packAll();
                 costs = calibrated(out, config, model.engine(), model.name());
             }
         } else {

@@ -84,7 +84,7 @@ final class BenchThroughputCommand implements Callable<Integer> {
             batches(config);
             return ExitCodes.OK;
         }
-        try (Generation generation = Generation.open(config)) {
+        try (Generation generation = Generation.openPacked(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
                     config.maxNumQueuedRequests());
@@ -102,7 +102,7 @@ final class BenchThroughputCommand implements Callable<Integer> {
     private void batches(ServerConfig config) {
         BenchFlags.positive("--num-iters", numIters);
         batchSizes.forEach(size -> BenchFlags.positive("--batch-size", size));
-        try (Generation generation = Generation.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
+        try (Generation generation = Generation.openPacked(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
             EngineLimits limits = generation.service().limits();
             for (int size : batchSizes) {
                 BenchFlags.fits(limits, inputLen, outputLen, size, 0);

@@ -87,7 +87,8 @@ final class ServeCommand implements Callable<Integer> {
         }
         report(config, generation, server.port());
         LOG.log(Level.INFO, StartUpTimes.line(sinceStart(), runtime, loaded, generation.model().phases()) + ", "
-                + Texts.count(generation.service().limits().maxModelLen()) + " tokens per sequence");
+                + Texts.count(generation.service().limits().maxModelLen()) + " tokens per sequence" + packing(generation.model().engine().bytesToPack()));
+        generation.packWhileIdle();
         if (trainStartUp) {
             StartUpTraining.run(server.port(), config.apiKeys());
             server.close();
@@ -105,6 +106,11 @@ final class ServeCommand implements Callable<Integer> {
         // The signal's hook ends the process; this thread has nothing left to do.
         new CountDownLatch(1).await();
         return ExitCodes.OK;
+    }
+
+    private static String packing(long bytes) {
+        // Less is done within a few steps.
+        return bytes < 64L << 20 ? "" : "; " + Texts.bytes(bytes) + " of weights are packed while it is idle, and in its first steps";
     }
 
     private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {

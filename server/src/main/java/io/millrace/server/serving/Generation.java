@@ -34,9 +34,19 @@ public final class Generation implements AutoCloseable {
         return open(config, model -> SchedulerListener.NONE);
     }
 
+    /** The same with all weights in place, for measurements: a server brings them over while it is idle, and in its first steps. */
+    public static Generation openPacked(ServerConfig config) {
+        LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig());
+        model.engine().packAll();
+        return of(config, model, loaded -> SchedulerListener.NONE);
+    }
+
     /** @param listener made from the loaded model, whose limits it may want to know */
     public static Generation open(ServerConfig config, Function<LoadedModel, SchedulerListener> listener) {
-        LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig());
+        return of(config, ModelLoader.load(config.modelPath(), config.engineConfig()), listener);
+    }
+
+    private static Generation of(ServerConfig config, LoadedModel model, Function<LoadedModel, SchedulerListener> listener) {
         try {
             return new Generation(model, config.schedulerConfig(model.engine().limits()), listener.apply(model),
                     config.loopOptions());
@@ -48,6 +58,11 @@ public final class Generation implements AutoCloseable {
 
     public LoadedModel model() {
         return model;
+    }
+
+    /** From now on, idle time is used for the weights that loading has left unpacked. */
+    public void packWhileIdle() {
+        loop.packWhileIdle();
     }
 
     public GenerationService service() {

@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)11L;
+    private static final int MR_ABI_VERSION = (int)12L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 11
+     * #define MR_ABI_VERSION 12
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -1698,6 +1698,7 @@ public class MillraceCpu extends MillraceCpu$shared {
             MillraceCpu.C_LONG,
             MillraceCpu.C_LONG,
             MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT,
             MillraceCpu.C_INT
         );
 
@@ -1709,7 +1710,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
      * }
      */
     public static FunctionDescriptor mr_pack_weight$descriptor() {
@@ -1719,7 +1720,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
      * }
      */
     public static MethodHandle mr_pack_weight$handle() {
@@ -1729,7 +1730,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
      * }
      */
     public static MemorySegment mr_pack_weight$address() {
@@ -1738,16 +1739,267 @@ public class MillraceCpu extends MillraceCpu$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format)
+     * int32_t mr_pack_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
      * }
      */
-    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format, long first, long rows, MemorySegment source, int source_format) {
+    public static int mr_pack_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format, long first, long rows, MemorySegment source, int source_format, int pair_rows) {
         var mh$ = mr_pack_weight.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source, source_format);
+                traceDowncall("mr_pack_weight", team, out, out_features, in_features, format, first, rows, source, source_format, pair_rows);
             }
-            return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source, source_format);
+            return (int)mh$.invokeExact(team, out, out_features, in_features, format, first, rows, source, source_format, pair_rows);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_defer_weight {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_defer_weight");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format)
+     * }
+     */
+    public static FunctionDescriptor mr_defer_weight$descriptor() {
+        return mr_defer_weight.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format)
+     * }
+     */
+    public static MethodHandle mr_defer_weight$handle() {
+        return mr_defer_weight.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format)
+     * }
+     */
+    public static MemorySegment mr_defer_weight$address() {
+        return mr_defer_weight.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_defer_weight(mr_team *team, void *out, int64_t out_features, int64_t in_features, int32_t format)
+     * }
+     */
+    public static int mr_defer_weight(MemorySegment team, MemorySegment out, long out_features, long in_features, int format) {
+        var mh$ = mr_defer_weight.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_defer_weight", team, out, out_features, in_features, format);
+            }
+            return (int)mh$.invokeExact(team, out, out_features, in_features, format);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_defer_rows {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_INT,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_INT,
+            MillraceCpu.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_defer_rows");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
+     * }
+     */
+    public static FunctionDescriptor mr_defer_rows$descriptor() {
+        return mr_defer_rows.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
+     * }
+     */
+    public static MethodHandle mr_defer_rows$handle() {
+        return mr_defer_rows.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
+     * }
+     */
+    public static MemorySegment mr_defer_rows$address() {
+        return mr_defer_rows.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows, const void *source, int32_t source_format, int32_t pair_rows)
+     * }
+     */
+    public static int mr_defer_rows(MemorySegment team, int weight, long first, long rows, MemorySegment source, int source_format, int pair_rows) {
+        var mh$ = mr_defer_rows.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_defer_rows", team, weight, first, rows, source, source_format, pair_rows);
+            }
+            return (int)mh$.invokeExact(team, weight, first, rows, source, source_format, pair_rows);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_pack_some {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_POINTER,
+            MillraceCpu.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_pack_some");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int64_t mr_pack_some(mr_team *team, int64_t bytes)
+     * }
+     */
+    public static FunctionDescriptor mr_pack_some$descriptor() {
+        return mr_pack_some.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int64_t mr_pack_some(mr_team *team, int64_t bytes)
+     * }
+     */
+    public static MethodHandle mr_pack_some$handle() {
+        return mr_pack_some.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int64_t mr_pack_some(mr_team *team, int64_t bytes)
+     * }
+     */
+    public static MemorySegment mr_pack_some$address() {
+        return mr_pack_some.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int64_t mr_pack_some(mr_team *team, int64_t bytes)
+     * }
+     */
+    public static long mr_pack_some(MemorySegment team, long bytes) {
+        var mh$ = mr_pack_some.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_pack_some", team, bytes);
+            }
+            return (long)mh$.invokeExact(team, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class mr_bytes_to_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            MillraceCpu.C_LONG,
+            MillraceCpu.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("mr_bytes_to_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int64_t mr_bytes_to_pack(const mr_team *team)
+     * }
+     */
+    public static FunctionDescriptor mr_bytes_to_pack$descriptor() {
+        return mr_bytes_to_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int64_t mr_bytes_to_pack(const mr_team *team)
+     * }
+     */
+    public static MethodHandle mr_bytes_to_pack$handle() {
+        return mr_bytes_to_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int64_t mr_bytes_to_pack(const mr_team *team)
+     * }
+     */
+    public static MemorySegment mr_bytes_to_pack$address() {
+        return mr_bytes_to_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int64_t mr_bytes_to_pack(const mr_team *team)
+     * }
+     */
+    public static long mr_bytes_to_pack(MemorySegment team) {
+        var mh$ = mr_bytes_to_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("mr_bytes_to_pack", team);
+            }
+            return (long)mh$.invokeExact(team);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

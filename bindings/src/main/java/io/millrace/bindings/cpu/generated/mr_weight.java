@@ -20,7 +20,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t out_features;
  *     int64_t in_features;
  *     int32_t format;
- *     int32_t reserved;
+ *     int32_t deferred;
  * }
  * }
  */
@@ -36,7 +36,7 @@ public class mr_weight {
         MillraceCpu.C_LONG.withName("out_features"),
         MillraceCpu.C_LONG.withName("in_features"),
         MillraceCpu.C_INT.withName("format"),
-        MillraceCpu.C_INT.withName("reserved")
+        MillraceCpu.C_INT.withName("deferred")
     ).withName("mr_weight");
 
     /**
@@ -266,48 +266,48 @@ public class mr_weight {
         struct.set(format$LAYOUT, format$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final OfInt deferred$LAYOUT = (OfInt)$LAYOUT.select(groupElement("deferred"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t deferred
      * }
      */
-    public static final OfInt reserved$layout() {
-        return reserved$LAYOUT;
+    public static final OfInt deferred$layout() {
+        return deferred$LAYOUT;
     }
 
-    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+    private static final long deferred$OFFSET = $LAYOUT.byteOffset(groupElement("deferred"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t deferred
      * }
      */
-    public static final long reserved$offset() {
-        return reserved$OFFSET;
+    public static final long deferred$offset() {
+        return deferred$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t deferred
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static int deferred(MemorySegment struct) {
+        return struct.get(deferred$LAYOUT, deferred$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t deferred
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void deferred(MemorySegment struct, int fieldValue) {
+        struct.set(deferred$LAYOUT, deferred$OFFSET, fieldValue);
     }
 
     /**
