@@ -26,6 +26,16 @@ public abstract class ForwardingEngine implements Engine {
     }
 
     @Override
+    public long bytesToPack() {
+        return engine.bytesToPack();
+    }
+
+    @Override
+    public boolean packSome() {
+        return engine.packSome();
+    }
+
+    @Override
     public void begin(Sequence sequence) {
         engine.begin(sequence);
     }

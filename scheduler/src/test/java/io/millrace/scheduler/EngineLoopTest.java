@@ -3,12 +3,9 @@ package io.millrace.scheduler;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.millrace.engine.Engine;
-import io.millrace.engine.EngineLimits;
 import io.millrace.engine.FakeEngine;
+import io.millrace.engine.ForwardingEngine;
 import io.millrace.engine.SamplingParams;
-import io.millrace.engine.Sequence;
-import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -72,61 +69,44 @@ class EngineLoopTest {
     }
 
     /** An engine that loading has left some slices of work to; a slice may be held. */
-    private record Packing(FakeEngine engine, AtomicInteger slices, Semaphore permits, AtomicInteger asked) implements Engine {
+    private static final class Packing extends ForwardingEngine {
+        final AtomicInteger slices = new AtomicInteger(5);
+        final AtomicInteger asked = new AtomicInteger();
+        final Semaphore permits = new Semaphore(0);
+
+        Packing() {
+            super(FakeEngine.builder().build());
+        }
+
         @Override
         public boolean packSome() {
             asked.incrementAndGet();
             permits.acquireUninterruptibly();
             return slices.get() > 0 && slices.decrementAndGet() > 0;
         }
-
-        @Override
-        public EngineLimits limits() {
-            return engine.limits();
-        }
-
-        @Override
-        public void begin(Sequence sequence) {
-            engine.begin(sequence);
-        }
-
-        @Override
-        public void end(Sequence sequence) {
-            engine.end(sequence);
-        }
-
-        @Override
-        public StepResult execute(StepPlan plan) {
-            return engine.execute(plan);
-        }
-
-        @Override
-        public void close() {
-            engine.close();
-        }
     }
 
     /** Idle time packs weights once that is asked for, until nothing is left; a request waits for one slice at most, and then runs to its end. */
     @Test
     void idleTimeIsUsedForWhatLoadingLeft() throws Exception {
-        Packing engine = new Packing(FakeEngine.builder().build(), new AtomicInteger(5), new Semaphore(0), new AtomicInteger());
+        Packing engine = new Packing();
         RecordingSink before = new RecordingSink();
         RecordingSink meanwhile = new RecordingSink();
         try (EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(8, 256, 256, 10), SchedulerListener.NONE)) {
             loop.submit(request(1, 30, before));
             expectFinished(before, FinishReason.LENGTH);
-            assertThat(engine.asked()).hasValue(0);
+            assertThat(engine.asked).hasValue(0);
             loop.packWhileIdle();
             loop.submit(request(2, 30, meanwhile));
-            engine.permits().release(1);
+            engine.permits.release(1);
             expectFinished(meanwhile, FinishReason.LENGTH);
-            engine.permits().release(3);
-            while (engine.slices().get() > 1) {
+            engine.permits.release(3);
+            while (engine.slices.get() > 1) {
                 Thread.onSpinWait();
             }
             assertThat(loop.status().alive()).isTrue();
-            engine.permits().release(100);
-            while (engine.slices().get() > 0) {
+            engine.permits.release(100);
+            while (engine.slices.get() > 0) {
                 Thread.onSpinWait();
             }
             RecordingSink after = new RecordingSink();
@@ -134,7 +114,7 @@ class EngineLoopTest {
             expectFinished(after, FinishReason.LENGTH);
             loop.checkIntegrity();
         }
-        assertThat(engine.asked().get()).as("asked again only after the loop was woken").isLessThan(12);
+        assertThat(engine.asked.get()).as("asked again only after the loop was woken").isLessThan(12);
         engine.close();
     }
 
