@@ -54,7 +54,7 @@ typedef enum mr_dtype { MR_F32 = 0, MR_F16 = 1, MR_BF16 = 2, MR_I32 = 3 } mr_dty
 /*
  * Formats of weights. F32, F16 and BF16 are those of mr_dtype. The others are blocks of codes with a scale each, in the layouts of GGUF
  * files: 32 (Q8_0 .. Q5_0, Q5_1) or 256 (K) elements of a row; a row is a whole number of blocks. Activations that meet such a weight are
- * rounded to 8 bits in blocks of 32. Same numbers as io.millrace.kernels.QuantFormat.nativeCode().
+ * rounded to 8 bits in runs of 64. Same numbers as io.millrace.kernels.QuantFormat.nativeCode().
  */
 typedef enum mr_format {
     MR_FORMAT_F32 = 0,

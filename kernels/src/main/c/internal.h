@@ -99,6 +99,9 @@ typedef struct mr_pack_args {
     int64_t end;
 } mr_pack_args;
 
+/* Columns of activations that share a scale where they are rounded to bytes. */
+#define MR_X_RUN 64
+
 /*
  * 32 activations rounded to bytes: x = scale * code, in one cache line with what every format takes from their sum: integer sums start from
  * -offset * sum(codes). low and high: of the first and the last 16.
@@ -106,7 +109,7 @@ typedef struct mr_pack_args {
 typedef struct mr_x_block {
     int8_t codes[32];
     float scale;
-    float scaled_neg_sum; /* -scale * sum */
+    float neg_sum;
     int32_t neg8;
     int32_t neg16;
     int32_t neg128;

@@ -1,10 +1,12 @@
 /*
- * Products with quantised weights. Activations are rounded once per linear to signed bytes in blocks of 32 with a scale each; a block of
- * a tile is then 32 x 32 integer products without rounding, scaled into the float sum of its output:
+ * Products with quantised weights. Activations are rounded once per linear to signed bytes, in runs of MR_X_RUN columns with a scale each; a
+ * block of a tile is then 32 x 32 integer products without rounding. Blocks are scaled into the float sum of their run, runs into that of
+ * their output:
  *
- *     sum += (codes . x) * d_weight * d_x   (- m_weight * d_x * sum of x)
+ *     run += (codes . x) * d_weight   (- m_weight * sum of x)         sum += run * d_x
  *
- * one block after the other in ascending k, so an output has the same bits for any number of rows, tiles and threads.
+ * one after the other in ascending k, so an output has the same bits for any number of rows, tiles and threads. A scale of x per block
+ * would take four operations per vector of sums and block in place of two, beside the sixteen of the products.
  */
 #include "dot.h"
 #include "kernels.h"
@@ -17,7 +19,7 @@
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
 
-/* Activations smaller than this everywhere in a block count as zero: the inverse of their scale would overflow. */
+/* Activations smaller than this everywhere in a run count as zero: the inverse of their scale would overflow. */
 #define LEAST 1e-30f
 
 /* The group g of a part as unsigned bytes, for columns pass * VW.. of the lower and of the upper half of the tile. */
@@ -57,11 +59,14 @@ static inline __attribute__((always_inline)) vi start(const int format, const mr
     }
 }
 
-/* As in linear.c; rows and format are constants after inlining. k and count are multiples of the format's block. */
+/*
+ * As in linear.c; rows and format are constants after inlining. k and count are multiples of the format's block, k also of MR_X_RUN. The sums
+ * of a run of MR_X_RUN columns have one scale of x, which is applied once, to their sum.
+ */
 static inline __attribute__((always_inline)) void micro(const int rows, const int format, const mr_x *x, int64_t row, int64_t k,
                                                         const char *w, int64_t count, bool fresh, float *sums, int64_t stride,
                                                         mr_ahead *ahead) {
-    const int parts = (int)mr_record_k(format) / MR_BLOCK;
+    const bool super = mr_record_k(format) > MR_BLOCK;
     const int halves = format == MR_FORMAT_Q6_K ? 2 : 1; /* scales per part */
     const int groups = 8 / halves;
     for (int pass = 0; pass < PASSES; pass++) {
@@ -74,15 +79,28 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
             low[r] = fresh ? v_zero() : v_load(sums + r * stride + lower);
             high[r] = fresh ? v_zero() : v_load(sums + r * stride + upper);
         }
-        const char *record = w;
+        const char *part = w;
+        const uint16_t *header = NULL;
         const int64_t stride_rows = x->block_rows;
         const mr_x_block *blocks = x->blocks + row * (x->cols / MR_BLOCK) + k / MR_BLOCK * x->block_rows;
-        for (int64_t at = 0; at < count; at += mr_record_k(format)) {
-            const uint16_t *header = (const uint16_t *)record;
-            const char *part = record + mr_header_bytes(format);
-            vf d_low = v_load_f16(header + lower);
-            vf d_high = v_load_f16(header + upper);
-            for (int p = 0; p < parts; p++) {
+        for (int64_t at = 0; at < count; at += MR_X_RUN) {
+            const int64_t end = mr_min(MR_X_RUN, count - at);
+            const mr_x_block *first = blocks;
+            vf run_low[QUANT_ROWS];
+            vf run_high[QUANT_ROWS];
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) {
+                run_low[r] = run_high[r] = v_zero();
+            }
+            if (super && at % MR_SUPER_BLOCK == 0) {
+                header = (const uint16_t *)part;
+                part += mr_header_bytes(format);
+            }
+            for (int64_t in_run = 0; in_run < end; in_run += MR_BLOCK) {
+                if (!super) {
+                    header = (const uint16_t *)part;
+                    part += mr_header_bytes(format);
+                }
                 const uint8_t *fine = (const uint8_t *)part;
                 const char *planes = part + mr_part_header_bytes(format);
                 if (pass == 0) {
@@ -90,16 +108,6 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                 }
 #pragma GCC unroll 2
                 for (int half = 0; half < halves; half++) {
-                    /* Few rows leave registers for the scales of the super block, many do not. */
-                    vf scale_low = rows <= 3 ? d_low : v_load_f16(header + lower);
-                    vf scale_high = rows <= 3 ? d_high : v_load_f16(header + upper);
-                    if (format == MR_FORMAT_Q6_K) {
-                        scale_low = v_mul(scale_low, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + lower)));
-                        scale_high = v_mul(scale_high, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + upper)));
-                    } else if (parts > 1) {
-                        scale_low = v_mul(scale_low, i_to_f(i_load_u8(fine + lower)));
-                        scale_high = v_mul(scale_high, i_to_f(i_load_u8(fine + upper)));
-                    }
                     vi dots_low[QUANT_ROWS];
                     vi dots_high[QUANT_ROWS];
 #pragma GCC unroll 6
@@ -118,31 +126,44 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
                             dots_high[r] = format == MR_FORMAT_Q8_0 ? i_dot8(dots_high[r], b, four) : i_dot(dots_high[r], b, four);
                         }
                     }
+                    vf scale_low = v_load_f16(header + lower);
+                    vf scale_high = v_load_f16(header + upper);
+                    if (format == MR_FORMAT_Q6_K) {
+                        scale_low = v_mul(scale_low, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + lower)));
+                        scale_high = v_mul(scale_high, i_to_f(i_load_s8(fine + half * MR_TILE_COLS + upper)));
+                    } else if (super) {
+                        scale_low = v_mul(scale_low, i_to_f(i_load_u8(fine + lower)));
+                        scale_high = v_mul(scale_high, i_to_f(i_load_u8(fine + upper)));
+                    }
 #pragma GCC unroll 6
                     for (int r = 0; r < rows; r++) {
-                        vf scale = v_set(blocks[r].scale);
-                        low[r] = v_fma(v_mul(i_to_f(dots_low[r]), scale_low), scale, low[r]);
-                        high[r] = v_fma(v_mul(i_to_f(dots_high[r]), scale_high), scale, high[r]);
+                        run_low[r] = v_fma(i_to_f(dots_low[r]), scale_low, run_low[r]);
+                        run_high[r] = v_fma(i_to_f(dots_high[r]), scale_high, run_high[r]);
                     }
                 }
                 if (mr_has_minimum(format)) {
                     vf minimum_low = v_load_f16(header + MR_TILE_COLS + lower);
                     vf minimum_high = v_load_f16(header + MR_TILE_COLS + upper);
-                    if (parts > 1) {
+                    if (super) {
                         minimum_low = v_mul(minimum_low, i_to_f(i_load_u8(fine + MR_TILE_COLS + lower)));
                         minimum_high = v_mul(minimum_high, i_to_f(i_load_u8(fine + MR_TILE_COLS + upper)));
                     }
 #pragma GCC unroll 6
                     for (int r = 0; r < rows; r++) {
-                        vf sum = v_set(blocks[r].scaled_neg_sum);
-                        low[r] = v_fma(minimum_low, sum, low[r]);
-                        high[r] = v_fma(minimum_high, sum, high[r]);
+                        vf sum = v_set(blocks[r].neg_sum);
+                        run_low[r] = v_fma(minimum_low, sum, run_low[r]);
+                        run_high[r] = v_fma(minimum_high, sum, run_high[r]);
                     }
                 }
                 part = planes + mr_part_bytes(format);
                 blocks += stride_rows;
             }
-            record = part;
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++) {
+                vf scale = v_set(first[r].scale);
+                low[r] = v_fma(run_low[r], scale, low[r]);
+                high[r] = v_fma(run_high[r], scale, high[r]);
+            }
         }
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
@@ -179,29 +200,26 @@ const int32_t MR_DOT_NAME(mr_quant_rows) = QUANT_ROWS;
 
 mr_micro_kernel MR_DOT_NAME(mr_quant_micro)(int32_t format, int64_t rows) { return kernels[rows - 1][format - MR_FORMAT_Q8_0]; }
 
-/* One block of 32 activations. A value that is not finite makes the scale NaN, and with it every output that depends on it. */
-static void quantise_block(const float *x, mr_x_block *block) {
-    vf largest = v_zero();
+/* The largest magnitude, or NaN if a value is not finite. */
+static float largest(const float *x, int64_t count) {
+    vf most = v_zero();
     vf poison = v_zero();
     vf zero = v_zero();
-    for (int i = 0; i < MR_BLOCK; i += VW) {
+    for (int64_t i = 0; i < count; i += VW) {
         vf v = v_load(x + i);
-        largest = v_max(largest, v_max(v, v_sub(zero, v)));
+        most = v_max(most, v_max(v, v_sub(zero, v)));
         poison = v_fma(v, zero, poison);
     }
-    float most = v_hmax(largest);
-    float scale = most / 127.0f + v_sum(poison);
-    vf inverse = v_set(127.0f / most);
-    if (!(most >= LEAST) || scale != scale) {
-        memset(block, 0, sizeof *block);
-        block->scale = block->scaled_neg_sum = scale != scale ? scale : 0.0f;
-        return;
-    }
+    return v_hmax(most) + v_sum(poison);
+}
+
+/* One block of 32 activations whose run has the scale 1 / inverse. */
+static void round_block(const float *x, float scale, float inverse, mr_x_block *block) {
     float sums[2];
     for (int half = 0; half < 2; half++) {
         vf sum = v_zero();
         for (int i = half * 16; i < half * 16 + 16; i += VW) {
-            vf rounded = v_round(v_mul(v_load(x + i), inverse));
+            vf rounded = v_round(v_mul(v_load(x + i), v_set(inverse)));
             i_store_s8(block->codes + i, rounded);
             sum = v_add(sum, rounded); /* small integers: exact */
         }
@@ -211,7 +229,7 @@ static void quantise_block(const float *x, mr_x_block *block) {
     int32_t neg_high = -(int32_t)sums[1];
     int32_t neg = neg_low + neg_high;
     block->scale = scale;
-    block->scaled_neg_sum = scale * (float)neg;
+    block->neg_sum = (float)neg;
     block->neg8 = 8 * neg;
     block->neg16 = 16 * neg;
     block->neg128 = 128 * neg;
@@ -220,8 +238,20 @@ static void quantise_block(const float *x, mr_x_block *block) {
     block->reserved = 0;
 }
 
+/* x begins at a multiple of MR_X_RUN. A value that is not finite makes the scale of its run NaN, and with it every output that depends on it. */
 void MR_DOT_NAME(mr_quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride) {
-    for (int64_t k = 0; k < count; k += MR_BLOCK) {
-        quantise_block(x + k, blocks + k / MR_BLOCK * stride);
+    for (int64_t run = 0; run < count; run += MR_X_RUN) {
+        int64_t length = mr_min(MR_X_RUN, count - run);
+        float most = largest(x + run, length);
+        float scale = most / 127.0f;
+        for (int64_t k = run; k < run + length; k += MR_BLOCK) {
+            mr_x_block *block = blocks + k / MR_BLOCK * stride;
+            if (most >= LEAST) {
+                round_block(x + k, scale, 127.0f / most, block);
+            } else {
+                memset(block, 0, sizeof *block);
+                block->scale = scale != scale ? scale : 0.0f;
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ public interface Ops {
 
     /**
      * {@code out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n])}; bias F32 {@code [1, outFeatures]} or null. Where the weight is
-     * quantised a backend may round activations to 8 bits, in blocks of 32 with a scale each.
+     * quantised a backend may round activations to 8 bits, in runs of 64 with a scale each.
      */
     void linear(Tensor x, Weight weight, Tensor bias, Tensor out);
 

@@ -5,7 +5,7 @@ public interface BackendUnderTest {
     /** A fresh backend; the suite closes it. */
     Backend create(BatchLimits limits, int threads);
 
-    /** Whether activations are rounded to 8 bits in blocks of 32 where they meet a quantised weight. */
+    /** Whether activations are rounded to 8 bits in runs of 64 where they meet a quantised weight. */
     default boolean roundsActivations() {
         return false;
     }

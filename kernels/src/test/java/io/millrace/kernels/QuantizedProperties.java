@@ -23,6 +23,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Properties of weights in quantised formats, alone and mixed with others. */
 public interface QuantizedProperties extends BackendUnderTest {
+    /** Activations that share a scale where they are rounded to bytes. */
+    int RUN = 64;
     BatchLimits QUANT_LIMITS = new BatchLimits(300, 4, 4, 300, 4);
     /** Rounding of float sums and scales, relative to the sum of |activation| * (largest |weight| of its block). */
     double FLOAT_TOLERANCE = 1e-5;
@@ -116,8 +118,8 @@ public interface QuantizedProperties extends BackendUnderTest {
             Program program = backend.record(ops -> ops.linear(x, weight, bias, out));
             for (int rows : rowCounts) {
                 float[] input = spiky(random, (long) rows * inputs);
-                Arrays.fill(input, 0, inputs > 32 ? 32 : 0, 0f); // a block without a scale
-                float[] rounded = roundedToBytes(input);
+                Arrays.fill(input, 0, inputs > 2 * RUN ? RUN : 0, 0f); // a run without a scale
+                float[] rounded = roundedToBytes(input, inputs);
                 poison(x);
                 write(x, input);
                 poison(out);
@@ -141,8 +143,8 @@ public interface QuantizedProperties extends BackendUnderTest {
                         expected[i] += (double) value * w.at(n, k);
                         ofRounded[i] += (double) (rounds ? rounded[t * inputs + k] : value) * w.at(n, k);
                         size += Math.abs(value) * w.largestNear(n, k);
-                        // A byte holds a value to within half a step of 1/127 of the largest of its 32.
-                        rounding += rounds ? largest(input, t * inputs + k / 32 * 32) / 254 * Math.abs(w.at(n, k)) : 0;
+                        // A byte holds a value to within half a step of 1/127 of the largest of its run.
+                        rounding += rounds ? largest(input, inputs, t, k) / 254 * Math.abs(w.at(n, k)) : 0;
                     }
                     floatTolerance[i] = (w.formatOf(n) instanceof DType plain ? FLOAT_TOLERANCE + linearTolerance(plain) : FLOAT_TOLERANCE) * size + 1e-12;
                     tolerance[i] = rounding * 1.0001 + floatTolerance[i];
@@ -155,19 +157,20 @@ public interface QuantizedProperties extends BackendUnderTest {
         }
     }
 
-    private static float largest(float[] values, int from) {
+    /** The largest magnitude of the run that column {@code k} of row {@code t} is in. */
+    private static float largest(float[] values, int cols, int t, int k) {
         float most = 0;
-        for (int i = from; i < from + 32; i++) {
-            most = Math.max(most, Math.abs(values[i]));
+        for (int i = k / RUN * RUN; i < Math.min(k / RUN * RUN + RUN, cols); i++) {
+            most = Math.max(most, Math.abs(values[t * cols + i]));
         }
         return most;
     }
 
-    /** Every 32 values in steps of 1/127 of the largest, to nearest even. */
-    private static float[] roundedToBytes(float[] values) {
+    /** Every value in steps of 1/127 of the largest of its run, to nearest even. */
+    private static float[] roundedToBytes(float[] values, int cols) {
         float[] out = new float[values.length];
         for (int i = 0; i < values.length; i++) {
-            float most = largest(values, i / 32 * 32);
+            float most = largest(values, cols, i / cols, i % cols);
             out[i] = most == 0 ? 0 : (float) Math.rint(values[i] * (127f / most)) * (most / 127f);
         }
         return out;
