@@ -5,6 +5,12 @@
 constexpr float minus_infinity = -__builtin_huge_valf();
 constexpr float log2_e = 1.4426950408889634f;
 
+// f of each of the four registers of a vector.
+template <class F>
+TILE uint4 map_pairs(uint4 v, F f) {
+    return make_uint4(f(v.x), f(v.y), f(v.z), f(v.w));
+}
+
 // Sums over the lanes of a warp; every lane gets the same bits.
 TILE float warp_sum(float x) {
     for (int step = 16; step > 0; step /= 2) {

@@ -23,11 +23,7 @@ KERNEL(embed_threads, 8) mr_embed(PARAMS(mr_embed_params) p) {
     for (int c = static_cast<int>(threadIdx.x) * 8; c < p.hidden; c += embed_threads * 8) {
         uint4 v = load16(from + c);
         if (p.scale != 1) {
-            uint32_t *pairs = &v.x;
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                pairs[i] = pack_bf16(low_half(pairs[i]) * p.scale, high_half(pairs[i]) * p.scale);
-            }
+            v = map_pairs(v, [&](uint32_t pair) { return pack_bf16(low_half(pair) * p.scale, high_half(pair) * p.scale); });
         }
         store16(to + c, v);
     }

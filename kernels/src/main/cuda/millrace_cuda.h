@@ -24,6 +24,7 @@ enum {
     MR_CUDA_PAGE = 16,       /* tokens per KV block */
     MR_CUDA_HEAD_TILE = 8,   /* query heads that one decode work item serves */
     MR_CUDA_QUERY_TILE = 64, /* (token, head) rows that one prefill work item serves */
+    MR_CUDA_MAX_SPLITS = 128, /* of one sequence in decode */
     MR_CUDA_MAX_TOP = 64     /* alternatives that a sampled row can report */
 };
 
@@ -131,7 +132,7 @@ typedef struct mr_attention_plan_params {
     int32_t group;                  /* query heads per KV head */
     int32_t sliding_window;         /* 0: none */
     int32_t min_split_pages;        /* a split has at least so many pages, */
-    int32_t max_splits;             /* and doubles until there are at most so many */
+    int32_t max_splits;             /* and doubles until there are at most so many; up to MR_CUDA_MAX_SPLITS */
 } mr_attention_plan_params;
 
 /*
@@ -158,25 +159,6 @@ typedef struct mr_paged_decode_params {
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
 } mr_paged_decode_params;
 
-/* Causal attention of sequences with several query tokens. Work is strided over the grid like that of decode. */
-typedef struct mr_paged_prefill_params {
-    const mr_bf16 *q;             /* [rows, q_stride], scaled */
-    const mr_bf16 *kv;            /* the layer's cache */
-    const int32_t *block_tables;  /* [sequences, max_blocks] */
-    const int32_t *query_start;   /* [sequences + 1] */
-    const int32_t *context_len;   /* [sequences] */
-    const mr_prefill_tile *tiles;
-    const int32_t *num_tiles;
-    const float *sinks;           /* [heads] or null */
-    mr_bf16 *out;                 /* [rows, heads * head_dim] */
-    int32_t num_kv_heads;
-    int32_t group;
-    int32_t max_blocks;
-    int32_t q_stride;
-    int32_t sliding_window;       /* 0: none */
-    float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
-} mr_paged_prefill_params;
-
 /* out = silu(gate) * up, or gelu (tanh) in place of silu. Grid: (rows, ceil(cols / 2048)). */
 typedef struct mr_gate_params {
     const mr_bf16 *gate_up;  /* [rows, 2 * cols], the gate half first */
@@ -185,22 +167,6 @@ typedef struct mr_gate_params {
     int32_t cols;
     int32_t reserved;
 } mr_gate_params;
-
-/*
- * out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n]) for few rows. The variants differ in the rows they take and in what becomes of the
- * sums; the bits of a row do not depend on the variant nor on the other rows.
- */
-typedef struct mr_linear_params {
-    const mr_bf16 *x;        /* [rows, in_features] */
-    const mr_bf16 *weight;   /* [out_features, in_features]; for a gated variant [2 * out_features, in_features], the gate half first */
-    const float *bias;       /* [out_features] (gated: [2 * out_features]) or null */
-    void *out;               /* [rows, out_features]: bfloat16, in place for the residual variant; float for logits */
-    const int32_t *rows;
-    int32_t in_features;     /* a multiple of 8 */
-    int32_t out_features;
-    float soft_cap;          /* logits: cap * tanh(sum / cap); 0: none */
-    int32_t reserved;
-} mr_linear_params;
 
 /* out[r] = x[logit_rows[r]]. Grid: rows. */
 typedef struct mr_gather_params {
@@ -211,44 +177,5 @@ typedef struct mr_gather_params {
     int32_t cols;
     int32_t reserved;
 } mr_gather_params;
-
-/*
- * io.millrace.kernels.SamplingRows, row for row: its arrays lie in device memory and its addresses are device addresses. Grid: rows.
- */
-typedef struct mr_sample_params {
-    const float *logits;          /* [rows, vocab] */
-    float *work;                  /* [rows, vocab]: logits after bias, mask, suppression and penalties */
-    int32_t *occurrences;         /* [rows, vocab], undefined between steps */
-    const int32_t *rows;
-    const float *temperature;
-    const int32_t *top_k;
-    const float *top_p;
-    const float *min_p;
-    const float *repetition_penalty;
-    const float *frequency_penalty;
-    const float *presence_penalty;
-    const int64_t *seed;
-    const int32_t *draw_index;
-    const int32_t *target;
-    const int32_t *num_top;
-    const int64_t *history;
-    const int32_t *history_len;
-    const int32_t *history_source;
-    const int32_t *prompt_len;
-    const int64_t *bias_ids;
-    const int64_t *bias_values;
-    const int32_t *bias_count;
-    const int64_t *suppress_ids;
-    const int32_t *suppress_count;
-    const int64_t *allowed_mask;
-    const int32_t *previous_token;
-    int32_t *token;
-    float *logprob;
-    int32_t *rank;
-    int32_t *top_ids;             /* [rows, max_top] */
-    float *top_logprobs;          /* [rows, max_top] */
-    int32_t vocab;
-    int32_t max_top;
-} mr_sample_params;
 
 #endif

@@ -127,8 +127,7 @@ template <class T>
 TILE T shuffle_up(T value, int by) {
     return __shfl_up_sync(0xffffffffu, value, by);
 }
-TILE uint32_t ballot(bool value) { return __ballot_sync(0xffffffffu, value); }
-TILE bool any(bool value) { return __any_sync(0xffffffffu, value); }
+TILE uint32_t vote(bool value) { return __ballot_sync(0xffffffffu, value); }
 
 // --- tensor cores; g = lane / 4, t = lane % 4
 

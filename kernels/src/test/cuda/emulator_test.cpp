@@ -206,7 +206,7 @@ KERNEL(64, 1) half_in_a_shuffle(PARAMS(P) p) {
 
 KERNEL(32, 1) two_collectives(PARAMS(P) p) {
     if (threadIdx.x < 16) {
-        p.out[threadIdx.x] = static_cast<int>(ballot(true));
+        p.out[threadIdx.x] = static_cast<int>(vote(true));
     } else {
         p.out[threadIdx.x] = shuffle(1, 0);
     }

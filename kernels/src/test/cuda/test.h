@@ -54,6 +54,22 @@ inline bool add_in_all_orders(const char *name, void (*body)()) {
     static const bool name##_added = test::add_in_all_orders(#name, name);  \
     static void name()
 
+// What a kernel is launched with, for the table of budgets to be compared with.
+struct LaunchShape {
+    std::string kernel;
+    int threads;
+    size_t shared_bytes;
+};
+inline std::vector<LaunchShape> &launch_shapes() {
+    static std::vector<LaunchShape> all;
+    return all;
+}
+inline bool shape(const char *kernel, int threads, size_t shared_bytes) {
+    launch_shapes().push_back({kernel, threads, shared_bytes});
+    return true;
+}
+#define LAUNCH_SHAPE(kernel, threads, shared_bytes) static const bool kernel##_shape = test::shape(#kernel, threads, shared_bytes)
+
 inline void check(bool condition, const std::string &message, const char *file, int line) {
     if (!condition) {
         throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + message);

@@ -14,7 +14,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define TILE inline
 #define __restrict__ __restrict
-#define KERNEL(threads, blocks_per_sm) void
+#define KERNEL(threads, blocks_per_sm) static void
 #define PARAMS(type) const type
 #define SHARED_MEMORY(name) emu::Shared<unsigned char> name(0)
 
@@ -188,12 +188,11 @@ inline T shuffle_up(T value, int by, emu::Site site = emu::Site::here()) {
     int lane = emu::current->lane;
     return shuffle(value, lane < by ? lane : lane - by, site);
 }
-inline uint32_t ballot(bool value, emu::Site site = emu::Site::here()) {
+inline uint32_t vote(bool value, emu::Site site = emu::Site::here()) {
     emu::VoteLane lane{value, 0};
     emu::machine.collective("ballot", &lane, emu::resolve_ballot, site);
     return lane.result;
 }
-inline bool any(bool value, emu::Site site = emu::Site::here()) { return ballot(value, site) != 0; }
 
 // --- tensor cores
 
