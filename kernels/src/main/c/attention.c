@@ -594,7 +594,7 @@ static void attend_unit(mr_thread *thread, const mr_attention_args *a, const uni
 
 /*
  * Work items in order: sequence by sequence, run by run of tokens, head by head and, if segments are items, segment by segment. A thread's
- * claims only grow, so its walk goes forward.
+ * claims grow within a share, so its walk goes forward; it starts over where a thread helps with an earlier share.
  */
 typedef struct walk {
     const mr_batch *batch;
@@ -652,8 +652,16 @@ static int64_t count_items(walk k) {
     return k.first;
 }
 
+static void restart(walk *k) {
+    k->sequence = k->offset = k->first = 0;
+    enter_run(k);
+}
+
 /* The run that holds the item. */
 static unit find_unit(walk *k, int64_t item) {
+    if (item < k->first) {
+        restart(k);
+    }
     while (item >= k->first + k->segments * k->kv_heads && next_run(k)) {
     }
     int64_t token = k->batch->query_start[k->sequence] + k->offset;
@@ -715,6 +723,9 @@ static void attend_split(mr_thread *thread, const mr_attention_args *a) {
     enter_run(&units);
     for (int64_t item; (item = mr_claim(thread, 1, count)) < count;) {
         unit u = find_unit(&units, item);
+        if (k.sequence > units.sequence || (k.sequence == units.sequence && k.offset > units.offset)) {
+            restart(&k);
+        }
         while (k.sequence != units.sequence || k.offset != units.offset) {
             next_run(&k);
         }

@@ -29,16 +29,28 @@ typedef struct mr_thread {
     int32_t id;
     int32_t count;
     uint32_t phase;  /* the phase that this thread is in; the team may be further */
+    int32_t member;  /* whose share of the phase it takes from, -1 before the first claim */
+    int32_t shares_left;
+    int64_t share_begin; /* of the items */
+    int64_t share;
+    int64_t items;   /* of the phase */
+    int64_t taken;   /* items of the last claim */
     int64_t held;    /* items claimed and not yet reported as done */
+    int64_t target;  /* items of the job that are done at the end of the phase */
 } mr_thread;
 
 /*
  * Phases. An op is one phase of `items` equal pieces of work, or several one after the other. A thread takes pieces until there are none,
  * then waits for the phase to end: when all pieces are DONE, not when all threads are there. So a thread that the system took off its core
- * between two pieces holds up nobody; it finds the team further on and skips ahead.
+ * while it held none holds up nobody; it finds the team further on and skips ahead.
  */
 
-/* Reports what this thread held as done and takes up to `chunk` further items; returns the first, or `items` if there are none left. */
+/*
+ * Takes up to `chunk` items, `taken` of them, and returns the first, or `items` if there are none left; only then are those that were taken
+ * reported as done.
+ * Every thread has a share of the items from which it takes in ascending order; when that is used up it helps with the others'. All
+ * threads call it until none are left.
+ */
 int64_t mr_claim(mr_thread *thread, int64_t chunk, int64_t items);
 
 /* Waits for the end of the phase. */

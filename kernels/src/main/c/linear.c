@@ -326,11 +326,11 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
     for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
         tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
     }
-    /* Enough items for an even split, few enough that claiming costs nothing. */
-    int64_t group = mr_max(1, mr_min(4, tiles / (8 * thread->count)));
+    /* Taking one costs little; but many rows are read once for all tiles that are taken together. */
+    int64_t group = rows <= SKINNY_ROWS ? 1 : mr_max(1, mr_min(4, tiles / (8 * thread->count)));
     tiles = rows == 0 ? 0 : tiles;
     for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
-        int64_t last = mr_min(first + group, tiles);
+        int64_t last = first + thread->taken;
         int64_t base = 0;   /* of this weight's tiles */
         int64_t column = 0; /* of its outputs */
         for (const mr_weight *w = &a->weight; w != NULL && base < last; w = w->next) {

@@ -25,16 +25,27 @@ static void products(mr_thread *thread, int64_t items, int64_t (*run)(void)) {
     __atomic_fetch_add(&thread->team->probe->sum, sum, __ATOMIC_RELAXED);
 }
 
+static void run_piece(mr_thread *thread, mr_probe_args *args, int64_t count, int64_t i, int64_t *sum) {
+    char *data = args->data;
+    if (args->probe == MR_PROBE_READ) {
+        *sum += thread->kernels->probes->read(data + i * MR_PROBE_PIECE);
+    } else {
+        int64_t half = count / 2;
+        memcpy(data + (half + i % half) * MR_PROBE_PIECE, data + i % half * MR_PROBE_PIECE, MR_PROBE_PIECE);
+    }
+}
+
+/* Round by round: a thread keeps to its share of the memory, or it would find in the shared cache what another has just read. */
 static void pieces(mr_thread *thread, int64_t items, mr_probe_args *args) {
     int64_t count = args->bytes / MR_PROBE_PIECE;
     int64_t sum = 0;
-    for (int64_t i; (i = mr_claim(thread, 1, items)) < items;) {
-        char *data = args->data;
-        if (args->probe == MR_PROBE_READ) {
-            sum += thread->kernels->probes->read(data + i % count * MR_PROBE_PIECE);
-        } else {
-            int64_t half = count / 2;
-            memcpy(data + (half + i % half) * MR_PROBE_PIECE, data + i % half * MR_PROBE_PIECE, MR_PROBE_PIECE);
+    for (int64_t left = items; left > 0; left -= count) {
+        int64_t round = mr_min(left, count);
+        for (int64_t i; (i = mr_claim(thread, 1, round)) < round;) {
+            run_piece(thread, args, count, i, &sum);
+        }
+        if (left > count) {
+            mr_barrier(thread);
         }
     }
     __atomic_fetch_add(&args->sum, sum, __ATOMIC_RELAXED);

@@ -30,41 +30,74 @@ static inline void wait_a_little(int spins) {
     }
 }
 
+/*
+ * A phase ends when all its items are DONE. `done` counts the finished items of the whole job and only grows; every thread knows from the
+ * sizes of the phases so far what the count will be at the end of the present one (`target`). One word, so the last report is what the
+ * waiting threads see; nothing is set back, so nobody can come too late.
+ *
+ * Items are cut into one share per member; its word says how many of them are taken, and in which phase. A member takes from its own share
+ * first, one cache line that nobody else wants, and the same part of a weight in every step; then from the others', in turn. Whether a word
+ * is of this phase, of an earlier one (nothing is taken yet) or of a later one (the phase is over) is seen from the phase in it.
+ *
+ * Memory order. What a thread wrote for an item comes before its report of that item, a release; every report is a read-modify-write, so a
+ * thread that sees the count at the target with an acquire has seen every report before it, and all that was written for them. The words of
+ * the shares order nothing: a compare-and-swap takes from the latest value or fails. A stale word cannot make a thread skip items: "all
+ * taken in this phase" stays true until the phase ends, and a later phase is only written by who has passed this one's end. Nor can a thread
+ * that comes late take an item of a phase that is over: each share's word is then "all taken" or of a later phase. As who holds an item has
+ * not reported it, its phase cannot end under it: what an op reads, it reads between taking an item and reporting it.
+ */
+static void look_at(mr_thread *thread, int32_t member) {
+    int64_t count = thread->count;
+    thread->member = member;
+    thread->share_begin = mr_ceil_div(thread->items * member, count);
+    thread->share = mr_ceil_div(thread->items * (member + 1), count) - thread->share_begin;
+}
+
 int64_t mr_claim(mr_thread *thread, int64_t chunk, int64_t items) {
     mr_team *team = thread->team;
-    uint64_t start = (uint64_t)thread->phase << 32;
-    if (thread->held > 0) {
-        int64_t done = atomic_fetch_add_explicit(&team->done, thread->held, memory_order_acq_rel) + thread->held;
-        thread->held = 0;
-        if (done == items) {
-            /* Nobody else is inside the phase any more: all its items were claimed and reported. */
-            atomic_store_explicit(&team->done, 0, memory_order_relaxed);
-            atomic_store_explicit(&team->work, start + ((uint64_t)1 << 32), memory_order_release);
-            return items;
-        }
+    if (thread->member < 0) {
+        thread->items = items;
+        thread->shares_left = thread->count;
+        look_at(thread, thread->id);
     }
-    uint64_t work = atomic_load_explicit(&team->work, memory_order_acquire);
-    while (work >> 32 == thread->phase) {
-        int64_t next = (int64_t)(work - start);
-        if (next >= items && items > 0) {
-            return items;
+    uint64_t mine = (uint64_t)thread->phase << 32;
+    while (thread->shares_left > 0) {
+        _Atomic uint64_t *work = &team->members[thread->member].work;
+        uint64_t word = thread->share == 0 ? mine : atomic_load_explicit(work, memory_order_relaxed);
+        for (;;) {
+            if (word >> 32 > thread->phase) {
+                thread->shares_left = 0; /* the phase is over; we hold nothing, or it could not be */
+                return items;
+            }
+            int64_t taken = word >= mine ? (int64_t)(word - mine) : 0;
+            int64_t some = mr_min(chunk, thread->share - taken);
+            if (some <= 0) {
+                break;
+            }
+            if (atomic_compare_exchange_weak_explicit(work, &word, mine + (uint64_t)(taken + some), memory_order_relaxed, memory_order_relaxed)) {
+                thread->taken = some;
+                thread->held += some;
+                return thread->share_begin + taken;
+            }
         }
-        /* A phase without work is ended by whoever comes first. */
-        uint64_t after = items == 0 ? start + ((uint64_t)1 << 32) : work + (uint64_t)mr_min(chunk, items - next);
-        if (atomic_compare_exchange_weak_explicit(&team->work, &work, after, memory_order_acq_rel, memory_order_acquire)) {
-            thread->held = mr_min(chunk, items - next);
-            return next;
-        }
+        thread->shares_left--;
+        look_at(thread, thread->member + 1 < thread->count ? thread->member + 1 : 0);
+    }
+    if (thread->held > 0) {
+        atomic_fetch_add_explicit(&team->done, thread->held, memory_order_acq_rel);
+        thread->held = 0;
     }
     return items;
 }
 
 void mr_barrier(mr_thread *thread) {
     mr_team *team = thread->team;
-    for (int spins = 0; atomic_load_explicit(&team->work, memory_order_acquire) >> 32 == thread->phase; spins++) {
+    thread->target += thread->member < 0 ? 0 : thread->items;
+    for (int spins = 0; atomic_load_explicit(&team->done, memory_order_acquire) < thread->target; spins++) {
         wait_a_little(spins);
     }
     thread->phase++;
+    thread->member = -1;
 }
 
 void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c) {
@@ -80,6 +113,8 @@ static void run_job(mr_thread *thread) {
     mr_team *team = thread->team;
     thread->batch = team->batch;
     thread->phase = team->first_phase;
+    thread->member = -1;
+    thread->target = 0;
     thread->held = 0;
     thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
     thread->shared = team->shared;
@@ -219,10 +254,15 @@ int32_t mr_team_run(mr_team *team) {
 
 static int32_t run_bound(mr_team *team) {
     atomic_store(&team->status, MR_OK);
-    /* No worker is inside: the words of the phases can be set anew. A job left early by a failure may have ended anywhere. */
-    team->first_phase = (uint32_t)(atomic_load(&team->work) >> 32) + 1;
+    /* No worker is inside: what they share can be set anew. All have left at the same phase, also after a failure, and no share is further. */
+    team->first_phase = team->members[0].thread.phase;
+    if (team->first_phase > UINT32_MAX / 2) {
+        for (int32_t i = 0; i < team->threads; i++) {
+            atomic_store(&team->members[i].work, 0);
+        }
+        team->first_phase = 1;
+    }
     atomic_store(&team->done, 0);
-    atomic_store(&team->work, (uint64_t)team->first_phase << 32);
     if (team->threads > 1) {
         atomic_store(&team->open, atomic_load(&team->epoch) + 1);
         announce(team);
@@ -280,7 +320,7 @@ mr_team *mr_team_create(int32_t threads, int32_t isa, int32_t *status) {
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->wake, NULL);
     for (int32_t i = 0; i < threads; i++) {
-        team->members[i].thread = (mr_thread){.team = team, .kernels = kernels, .id = i, .count = threads};
+        team->members[i].thread = (mr_thread){.team = team, .kernels = kernels, .id = i, .count = threads, .phase = 1};
     }
     for (int32_t i = 1; i < threads; i++) {
         if (!start_worker(team, i)) {

@@ -12,15 +12,14 @@
 #define MR_ALIGNED _Alignas(MR_CACHE_LINE)
 
 typedef struct mr_member {
+    MR_ALIGNED _Atomic uint64_t work; /* its share of a phase: the phase in the upper half, items taken in the lower */
     MR_ALIGNED mr_thread thread;
     pthread_t handle;
 } mr_member;
 
 /* Words that several threads write are a cache line apart from those that are only read during a step. */
 struct mr_team {
-    /* Phase in the upper half, next free item in the lower: one compare-and-swap takes items only while their phase lasts. */
-    MR_ALIGNED _Atomic uint64_t work;
-    MR_ALIGNED _Atomic int64_t done; /* items of the present phase that are finished */
+    MR_ALIGNED _Atomic int64_t done;    /* items of the present job that are finished */
     MR_ALIGNED _Atomic uint64_t epoch;  /* jobs announced so far */
     _Atomic uint64_t open;              /* the epoch of the job that workers may enter, 0 if none */
     MR_ALIGNED _Atomic int32_t active;  /* workers that may be inside the job */
