@@ -1,5 +1,7 @@
 package io.millrace.engine;
 
+import java.util.function.Consumer;
+
 /**
  * How to load a model. Zero means "decide from model and machine".
  *
@@ -25,39 +27,85 @@ public record EngineConfig(String backend, String dtype, int maxModelLen, int ma
         return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0.5, 0, 0, "none", "none", "none");
     }
 
+    /** A copy in which {@code edit} has changed what it wants to. */
+    private EngineConfig with(Consumer<Draft> edit) {
+        Draft draft = new Draft(this);
+        edit.accept(draft);
+        return draft.finish();
+    }
+
     public EngineConfig withBackend(String value) {
-        return new EngineConfig(value, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
-                threadsBind);
+        return with(draft -> draft.backend = value);
     }
 
     public EngineConfig withDtype(String value) {
-        return new EngineConfig(backend, value, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
-                threadsBind);
+        return with(draft -> draft.dtype = value);
     }
 
     public EngineConfig withLimits(int modelLen, int numSeqs, int batchedTokens) {
-        return new EngineConfig(backend, dtype, modelLen, numSeqs, batchedTokens, blockSize, maxLogprobs, kvCacheDtype, kvCacheMemoryBytes,
-                memoryUtilization, numKvBlocks, threads, quantization, quantizationCache,
-                threadsBind);
+        return with(draft -> {
+            draft.maxModelLen = modelLen;
+            draft.maxNumSeqs = numSeqs;
+            draft.maxNumBatchedTokens = batchedTokens;
+        });
     }
 
-    public EngineConfig withKvCache(String kvDtype, int blocks) {
-        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvDtype, kvCacheMemoryBytes,
-                memoryUtilization, blocks, threads, quantization, quantizationCache,
-                threadsBind);
+    public EngineConfig withKvCache(String dtype, int blocks) {
+        return with(draft -> {
+            draft.kvCacheDtype = dtype;
+            draft.numKvBlocks = blocks;
+        });
+    }
+
+    public EngineConfig withKvCacheMemory(long bytes) {
+        return with(draft -> draft.kvCacheMemoryBytes = bytes);
     }
 
     public EngineConfig withThreads(int value) {
-        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, value, quantization, quantizationCache,
-                threadsBind);
+        return with(draft -> draft.threads = value);
     }
 
     /** Rounds plain weights at load, without keeping them. */
     public EngineConfig withQuantization(String value) {
-        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, maxLogprobs, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numKvBlocks, threads, value, "none", threadsBind);
+        return with(draft -> {
+            draft.quantization = value;
+            draft.quantizationCache = "none";
+        });
+    }
+
+    /** The one place that copies; only components that have a {@code with} can change. */
+    private static final class Draft {
+        private final EngineConfig rest;
+        private String backend;
+        private String dtype;
+        private int maxModelLen;
+        private int maxNumSeqs;
+        private int maxNumBatchedTokens;
+        private String kvCacheDtype;
+        private long kvCacheMemoryBytes;
+        private int numKvBlocks;
+        private int threads;
+        private String quantization;
+        private String quantizationCache;
+
+        Draft(EngineConfig from) {
+            rest = from;
+            backend = from.backend;
+            dtype = from.dtype;
+            maxModelLen = from.maxModelLen;
+            maxNumSeqs = from.maxNumSeqs;
+            maxNumBatchedTokens = from.maxNumBatchedTokens;
+            kvCacheDtype = from.kvCacheDtype;
+            kvCacheMemoryBytes = from.kvCacheMemoryBytes;
+            numKvBlocks = from.numKvBlocks;
+            threads = from.threads;
+            quantization = from.quantization;
+            quantizationCache = from.quantizationCache;
+        }
+
+        EngineConfig finish() {
+            return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, rest.blockSize, rest.maxLogprobs, kvCacheDtype,
+                    kvCacheMemoryBytes, rest.memoryUtilization, numKvBlocks, threads, quantization, quantizationCache, rest.threadsBind);
+        }
     }
 }

@@ -28,7 +28,7 @@ class MemoryPlanTest {
 
     /** 3 sequences of 100 tokens. */
     private static EngineConfig withBytes(long kvCacheMemoryBytes) {
-        return new EngineConfig("cpu", "auto", 100, 3, 0, 16, 20, "auto", kvCacheMemoryBytes, 0.5, 0, 0, "none", "none", "none");
+        return EngineConfig.defaults().withLimits(100, 3, 0).withKvCacheMemory(kvCacheMemoryBytes);
     }
 
     /** Property: blocks = (share of available - held) / block bytes. */
