@@ -24,7 +24,7 @@ static inline vi i_zero(void) { return _mm512_setzero_si512(); }
 static inline vi i_set(int32_t x) { return _mm512_set1_epi32(x); }
 static inline vi i_load(const void *p) { return _mm512_loadu_si512(p); }
 static inline vi i_and(vi a, vi b) { return _mm512_and_si512(a, b); }
-static inline vi i_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+static inline vi i_or_and(vi a, vi b, vi mask) { return _mm512_ternarylogic_epi32(a, b, mask, 0xf8); } /* a | (b & mask) */
 #define i_left(a, n) _mm512_slli_epi32(a, n)
 #define i_right(a, n) _mm512_srli_epi32(a, n)
 static inline vf i_to_f(vi a) { return _mm512_cvtepi32_ps(a); }
@@ -53,7 +53,7 @@ static inline vi i_zero(void) { return _mm256_setzero_si256(); }
 static inline vi i_set(int32_t x) { return _mm256_set1_epi32(x); }
 static inline vi i_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 static inline vi i_and(vi a, vi b) { return _mm256_and_si256(a, b); }
-static inline vi i_or(vi a, vi b) { return _mm256_or_si256(a, b); }
+static inline vi i_or_and(vi a, vi b, vi mask) { return _mm256_or_si256(a, _mm256_and_si256(b, mask)); }
 #define i_left(a, n) _mm256_slli_epi32(a, n)
 #define i_right(a, n) _mm256_srli_epi32(a, n)
 static inline vf i_to_f(vi a) { return _mm256_cvtepi32_ps(a); }
@@ -79,7 +79,7 @@ static inline vi i_zero(void) { return vdupq_n_s32(0); }
 static inline vi i_set(int32_t x) { return vdupq_n_s32(x); }
 static inline vi i_load(const void *p) { return vreinterpretq_s32_s8(vld1q_s8((const int8_t *)p)); }
 static inline vi i_and(vi a, vi b) { return vandq_s32(a, b); }
-static inline vi i_or(vi a, vi b) { return vorrq_s32(a, b); }
+static inline vi i_or_and(vi a, vi b, vi mask) { return vorrq_s32(a, vandq_s32(b, mask)); }
 static inline vi i_left(vi a, int n) { return vshlq_s32(a, vdupq_n_s32(n)); }
 static inline vi i_right(vi a, int n) { return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-n))); }
 static inline vf i_to_f(vi a) { return vcvtq_f32_s32(a); }
@@ -108,7 +108,7 @@ static inline vi i_set(int32_t x) { return (vi){x, x, x, x}; }
 static inline vi i_zero(void) { return i_set(0); }
 static inline vi i_load(const void *p) { vi r; memcpy(&r, p, sizeof r); return r; }
 static inline vi i_and(vi a, vi b) { return a & b; }
-static inline vi i_or(vi a, vi b) { return a | b; }
+static inline vi i_or_and(vi a, vi b, vi mask) { return a | (b & mask); }
 static inline vi i_left(vi a, int n) { return (vi)((vu)a << n); }
 static inline vi i_right(vi a, int n) { return (vi)((vu)a >> n); }
 static inline vf i_to_f(vi a) { return __builtin_convertvector(a, vf); }

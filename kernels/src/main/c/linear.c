@@ -26,8 +26,9 @@
 #define SKINNY_ROWS 32
 /* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
 #define UNPACKED_ROWS 4
-/* Bytes that weights are asked for ahead of their use. */
+/* Bytes that weights are asked for ahead of their use; up to so many rows BF16 products leave that to the hardware, as quant.c tells. */
 #define PREFETCH 8192
+#define BF16_STREAM_ROWS 8
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
 
@@ -67,7 +68,9 @@ static inline __attribute__((always_inline)) void micro(const int rows, const in
         for (int64_t k = 0; k < count; k++) {
             vf a;
             vf b;
-            __builtin_prefetch(tile + PREFETCH);
+            if (rows > 1) { /* a single row leaves the pace to the hardware's prefetchers: see quant.c */
+                __builtin_prefetch(tile + PREFETCH);
+            }
             load_weights(tile, dtype, pass, &a, &b);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
@@ -255,7 +258,7 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
     const char *w = j->data + tile * mr_tile_bytes(j->weight->format, k_count);
     /* What is next in memory arrives while this block is multiplied: each call asks for its share of the lines. */
     int64_t fetches = mr_ceil_div(row1 - row0, j->rows_per_call);
-    int64_t lines = j->form == X_HALVES ? 16 : record_bytes / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
+    int64_t lines = j->form == X_HALVES ? (row1 - row0 > BF16_STREAM_ROWS ? 16 : 0) : record_bytes / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
     int64_t share = mr_ceil_div(lines, fetches);
     const char *block_end = w + mr_ceil_div(k1, record_k) * record_bytes;
     for (int64_t row = row0, call = 0; row < row1; row += j->rows_per_call, call++) {
