@@ -168,6 +168,22 @@ typedef struct mr_gate_params {
     int32_t reserved;
 } mr_gate_params;
 
+/*
+ * out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n]) for few rows. The variants differ in the rows they take and in what becomes of the
+ * sums; the bits of a row do not depend on the variant nor on the other rows.
+ */
+typedef struct mr_linear_params {
+    const mr_bf16 *x;        /* [rows, in_features] */
+    const mr_bf16 *weight;   /* [out_features, in_features]; for a gated variant [2 * out_features, in_features], the gate half first */
+    const float *bias;       /* [out_features] (gated: [2 * out_features]) or null */
+    void *out;               /* [rows, out_features]: bfloat16, in place for the residual variant; float for logits */
+    const int32_t *rows;
+    int32_t in_features;     /* a multiple of 8 */
+    int32_t out_features;
+    float soft_cap;          /* logits: cap * tanh(sum / cap); 0: none */
+    int32_t reserved;
+} mr_linear_params;
+
 /* out[r] = x[logit_rows[r]]. Grid: rows. */
 typedef struct mr_gather_params {
     const mr_bf16 *x;           /* [tokens, cols] */

@@ -86,6 +86,10 @@ TILE int load_acquire(const int *p) {
 // Orders this thread's global accesses before it with those after it, for all blocks.
 TILE void fence() { __threadfence(); }
 
+// Keeps the compiler, ptxas included, from moving loads of one turn of a loop into another, and so from holding more of them than there are
+// registers. Orders nothing that a kernel may lean on.
+TILE void schedule_fence() { __syncwarp(); }
+
 // --- shared memory
 
 TILE uint32_t atomic_add(uint32_t *p, uint32_t v) { return atomicAdd(p, v); }

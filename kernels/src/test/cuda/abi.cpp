@@ -49,6 +49,9 @@ const std::vector<Structure> structures = {
       F(mr_paged_decode_params, sliding_window), F(mr_paged_decode_params, soft_cap)),
     S(mr_gate_params, F(mr_gate_params, gate_up), F(mr_gate_params, out), F(mr_gate_params, rows), F(mr_gate_params, cols),
       F(mr_gate_params, reserved)),
+    S(mr_linear_params, F(mr_linear_params, x), F(mr_linear_params, weight), F(mr_linear_params, bias),
+      F(mr_linear_params, out), F(mr_linear_params, rows), F(mr_linear_params, in_features),
+      F(mr_linear_params, out_features), F(mr_linear_params, soft_cap), F(mr_linear_params, reserved)),
     S(mr_gather_params, F(mr_gather_params, x), F(mr_gather_params, logit_rows), F(mr_gather_params, out), F(mr_gather_params, rows),
       F(mr_gather_params, cols), F(mr_gather_params, reserved)),
 };

@@ -124,6 +124,7 @@ inline int load_acquire(const int *p) {
     return *p;
 }
 inline void fence() {}
+inline void schedule_fence() {}
 
 // --- shared memory
 
