@@ -159,6 +159,25 @@ typedef struct mr_paged_decode_params {
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
 } mr_paged_decode_params;
 
+/* Causal attention of sequences with several query tokens. Work is strided over the grid like that of decode. */
+typedef struct mr_paged_prefill_params {
+    const mr_bf16 *q;             /* [rows, q_stride], scaled */
+    const mr_bf16 *kv;            /* the layer's cache */
+    const int32_t *block_tables;  /* [sequences, max_blocks] */
+    const int32_t *query_start;   /* [sequences + 1] */
+    const int32_t *context_len;   /* [sequences] */
+    const mr_prefill_tile *tiles;
+    const int32_t *num_tiles;
+    const float *sinks;           /* [heads] or null */
+    mr_bf16 *out;                 /* [rows, heads * head_dim] */
+    int32_t num_kv_heads;
+    int32_t group;
+    int32_t max_blocks;
+    int32_t q_stride;
+    int32_t sliding_window;       /* 0: none */
+    float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
+} mr_paged_prefill_params;
+
 /* out = silu(gate) * up, or gelu (tanh) in place of silu. Grid: (rows, ceil(cols / 2048)). */
 typedef struct mr_gate_params {
     const mr_bf16 *gate_up;  /* [rows, 2 * cols], the gate half first */

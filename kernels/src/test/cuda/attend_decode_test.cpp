@@ -41,20 +41,6 @@ Decode decode_of(int head_dim) {
     }
 }
 
-// Fills the positions of the batch's contexts; all else stays NaN.
-void fill(test::PagedCache &cache, const test::RaggedBatch &batch, test::Random &random) {
-    for (size_t s = 0; s < batch.context.size(); s++) {
-        for (int p = 0; p < batch.context[s]; p++) {
-            for (int h = 0; h < cache.num_kv_heads; h++) {
-                for (int d = 0; d < cache.head_dim; d++) {
-                    cache.at(batch.block_of(s, p), h, 0, p % MR_CUDA_PAGE, d) = to_bf16(random.normal());
-                    cache.at(batch.block_of(s, p), h, 1, p % MR_CUDA_PAGE, d) = to_bf16(random.normal());
-                }
-            }
-        }
-    }
-}
-
 std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &contexts, int min_pages, int max_splits, unsigned grid,
                               bool check = true, uint32_t seed = 11) {
     test::RaggedBatch batch(std::vector<int>(contexts.size(), 1), contexts, seed);
@@ -63,7 +49,7 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
     int head_tiles = (a.group + MR_CUDA_HEAD_TILE - 1) / MR_CUDA_HEAD_TILE;
     test::PagedCache cache(batch.num_blocks, a.num_kv_heads, a.head_dim);
     test::Random random(5);
-    fill(cache, batch, random);
+    test::fill(cache, batch, random);
     int q_stride = heads * a.head_dim + 16;
     Buffer<bf16> q(tokens * q_stride), out(tokens * heads * a.head_dim);
     test::Random(6).fill(q, (a.soft_cap > 0 ? 1 : 1.4427f) * 1.5f / std::sqrt(static_cast<float>(a.head_dim)));

@@ -73,6 +73,20 @@ struct RaggedBatch {
     }
 };
 
+// Fills the positions of the batch's contexts; all else stays NaN.
+inline void fill(PagedCache &cache, const RaggedBatch &batch, Random &random) {
+    for (size_t s = 0; s < batch.context.size(); s++) {
+        for (int p = 0; p < batch.context[s]; p++) {
+            for (int h = 0; h < cache.num_kv_heads; h++) {
+                for (int d = 0; d < cache.head_dim; d++) {
+                    cache.at(batch.block_of(s, p), h, 0, p % MR_CUDA_PAGE, d) = to_bf16(random.normal());
+                    cache.at(batch.block_of(s, p), h, 1, p % MR_CUDA_PAGE, d) = to_bf16(random.normal());
+                }
+            }
+        }
+    }
+}
+
 struct AttentionCase {
     int num_kv_heads, group, head_dim;
     int window = 0;
