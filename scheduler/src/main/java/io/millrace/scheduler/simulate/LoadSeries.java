@@ -17,6 +17,7 @@ public final class LoadSeries {
     private final double[] now = new double[QUANTITIES];
     private long spanNanos;
     private int last;
+    private long lastEndNanos;
 
     LoadSeries(long firstSpanNanos) {
         spanNanos = firstSpanNanos;
@@ -24,6 +25,16 @@ public final class LoadSeries {
 
     /** From {@code nanos} on it is so. */
     void record(long nanos, int numWaiting, int numRunning, int usedBlocks) {
+        if (nanos >= lastEndNanos) {
+            advance(nanos);
+        }
+        keep(Quantity.WAITING, numWaiting);
+        keep(Quantity.RUNNING, numRunning);
+        keep(Quantity.USED_BLOCKS, usedBlocks);
+    }
+
+    /** To the span of {@code nanos}, which is a later one. */
+    private void advance(long nanos) {
         while (nanos / spanNanos >= CAPACITY) {
             halve();
         }
@@ -33,9 +44,7 @@ public final class LoadSeries {
             Arrays.fill(peaks[q], last + 1, Math.max(last, span) + 1, now[q]);
         }
         last = span;
-        keep(Quantity.WAITING, numWaiting);
-        keep(Quantity.RUNNING, numRunning);
-        keep(Quantity.USED_BLOCKS, usedBlocks);
+        lastEndNanos = (last + 1) * spanNanos;
     }
 
     private void keep(Quantity quantity, double value) {

@@ -14,13 +14,15 @@ final class SimulatedEngine implements Engine {
     private static final int WORD = 7;
 
     private final EngineLimits limits;
-    private final Result result;
+    private final Result[] results;
     private int[] numOutputById = new int[1024];
     private long scheduleHash;
+    private long numEntries;
+    private long numSubmitted;
 
     SimulatedEngine(EngineLimits limits) {
         this.limits = limits;
-        this.result = new Result(limits.maxNumSeqs());
+        this.results = new Result[] {new Result(limits.maxNumSeqs()), new Result(limits.maxNumSeqs())};
     }
 
     /** Limits of an engine of this size that has what the simulation does not look at. */
@@ -42,6 +44,11 @@ final class SimulatedEngine implements Engine {
         return scheduleHash;
     }
 
+    /** Sequences of all steps together. */
+    long numEntries() {
+        return numEntries;
+    }
+
     @Override
     public EngineLimits limits() {
         return limits;
@@ -55,14 +62,37 @@ final class SimulatedEngine implements Engine {
 
     @Override
     public StepResult execute(StepPlan plan) {
+        return compute(plan, results[0]);
+    }
+
+    @Override
+    public int maxStepsInFlight() {
+        return 2;
+    }
+
+    @Override
+    public long submit(StepPlan plan) {
+        compute(plan, results[(int) (numSubmitted & 1)]);
+        return numSubmitted++;
+    }
+
+    @Override
+    public StepResult await(long ticket) {
+        return results[(int) (ticket & 1)];
+    }
+
+    private Result compute(StepPlan plan, Result result) {
         long hash = scheduleHash;
         for (int i = 0; i < plan.size(); i++) {
             Sequence sequence = plan.sequence(i);
             hash = 31 * (31 * (31 * hash + sequence.id()) + plan.firstPosition(i)) + plan.numTokens(i);
-            boolean last = sequence.numOutputTokens() + 1 >= numOutputById[(int) sequence.id()];
+            // One that only the step before knows counts, too.
+            int numOutput = sequence.numOutputTokens() + (plan.source(i) < 0 ? 0 : 1);
+            boolean last = numOutput + 1 >= numOutputById[(int) sequence.id()];
             result.tokens[i] = !plan.samples(i) ? -1 : last ? EOS : WORD;
         }
         scheduleHash = hash;
+        numEntries += plan.size();
         return result;
     }
 

@@ -36,9 +36,21 @@ public final class Simulation {
      * @param maxTokens    output tokens that each request asks for, though it ends by itself as the trace says; 0 = exactly as many as it gets
      * @param seed         of the prompts' ids
      * @param checkEvery   prove the scheduler's invariants every so many steps; 0 = never
+     * @param overlapped   plan and submit the next step while one runs
+     * @param hostNanos    what the host takes for a step beside it: before it, or while the one before runs
      */
     public record Options(EngineLimits limits, SchedulerConfig scheduler, StepCost cost, Objective objective, int sharedPrefix, int maxTokens,
-            long seed, int checkEvery) {}
+            long seed, int checkEvery, boolean overlapped, long hostNanos) {
+        /** One step after the other, by a host that takes no time. */
+        public Options(EngineLimits limits, SchedulerConfig scheduler, StepCost cost, Objective objective, int sharedPrefix, int maxTokens, long seed,
+                int checkEvery) {
+            this(limits, scheduler, cost, objective, sharedPrefix, maxTokens, seed, checkEvery, false, 0);
+        }
+
+        public Options withStepping(boolean isOverlapped, long nanosPerStep) {
+            return new Options(limits, scheduler, cost, objective, sharedPrefix, maxTokens, seed, checkEvery, isOverlapped, nanosPerStep);
+        }
+    }
 
     private final Trace trace;
     private final Options options;
@@ -53,7 +65,7 @@ public final class Simulation {
         this.options = options;
         this.engine = new SimulatedEngine(options.limits);
         this.tally = new Tally(trace.numTenants(), options.objective);
-        this.loop = new VirtualLoop(engine, options.scheduler, recorder);
+        this.loop = new VirtualLoop(engine, options.scheduler, recorder, options.overlapped, options.hostNanos);
     }
 
     /** Engine limits for a simulation, where there is no engine to ask. */
@@ -69,7 +81,6 @@ public final class Simulation {
     private SimulationResult run() {
         long started = System.nanoTime();
         int next = 0;
-        long numSteps = 0;
         LoadSeries series = new LoadSeries(FIRST_SPAN_NANOS);
         long origin = loop.nanoTime();
         while (next < trace.size() || loop.hasWork()) {
@@ -77,21 +88,19 @@ public final class Simulation {
                 loop.waitUntil(origin + trace.arrivals().get(next).nanos());
             }
             while (next < trace.size() && origin + trace.arrivals().get(next).nanos() <= loop.nanoTime()) {
-                submit(next++);
+                submit(next++, origin);
             }
-            if (loop.step(options.cost)) {
-                numSteps++;
-            }
-            if (options.checkEvery > 0 && numSteps % options.checkEvery == 0) {
+            loop.step(options.cost);
+            if (options.checkEvery > 0 && loop.numSteps() % options.checkEvery == 0) {
                 loop.checkIntegrity();
             }
             series.record(loop.nanoTime(), loop.numWaiting(), loop.numRunning(), options.limits.numBlocks() - loop.numFreeBlocks());
         }
-        return tally.result((loop.nanoTime() - origin) * 1e-9, (System.nanoTime() - started) * 1e-9, numSteps, loop.numPreemptions(),
+        return tally.result((loop.nanoTime() - origin) * 1e-9, (System.nanoTime() - started) * 1e-9, loop.numSteps(), engine.numEntries(), loop.numPreemptions(),
                 engine.scheduleHash(), options.limits.numBlocks(), series);
     }
 
-    private void submit(int index) {
+    private void submit(int index, long origin) {
         Trace.Arrival arrival = trace.arrivals().get(index);
         int id = (int) loop.nextRequestId();
         if (id >= arrivalById.length) {
@@ -103,7 +112,7 @@ public final class Simulation {
         SamplingParams sampling = SamplingParams.builder().temperature(0f).maxTokens(exact ? arrival.numOutput() : options.maxTokens)
                 .ignoreEos(exact).build();
         try {
-            loop.submit(request(index, arrival, sampling));
+            loop.submit(request(index, arrival, sampling), origin + arrival.nanos());
         } catch (RejectedException e) {
             tally.rejected(arrival, e.kind());
         }

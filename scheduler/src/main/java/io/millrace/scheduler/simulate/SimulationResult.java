@@ -10,13 +10,14 @@ import java.util.Map;
  *
  * @param virtualSeconds from the first arrival to the end of the last request
  * @param hostSeconds    that this took in the real world
+ * @param numEntries     sequences of all steps together
  * @param hitRate        share of prompt tokens found in the prefix cache
  * @param scheduleHash   equal for equal schedules, plan by plan
  * @param numBlocks      KV blocks there were
  * @param byTenant       the same figures per tenant, by number
  * @param byPriority     the same figures per priority, in their order
  */
-public record SimulationResult(double virtualSeconds, double hostSeconds, long numSteps, long numPreemptions, double hitRate,
+public record SimulationResult(double virtualSeconds, double hostSeconds, long numSteps, long numEntries, long numPreemptions, double hitRate,
         Map<RejectedException.Kind, Integer> rejections, Map<FinishReason, Integer> finishReasons, long scheduleHash, int numBlocks, Group all,
         List<Group> byTenant, Map<Integer, Group> byPriority, LoadSeries load) {
 

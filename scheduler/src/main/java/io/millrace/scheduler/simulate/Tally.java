@@ -90,7 +90,7 @@ final class Tally {
         sums.good += good ? 1 : 0;
     }
 
-    SimulationResult result(double virtualSeconds, double hostSeconds, long numSteps, long numPreemptions, long scheduleHash, int numBlocks,
+    SimulationResult result(double virtualSeconds, double hostSeconds, long numSteps, long numEntries, long numPreemptions, long scheduleHash, int numBlocks,
             LoadSeries series) {
         Group[] groups = new Group[byTenant.length];
         for (int i = 0; i < groups.length; i++) {
@@ -98,7 +98,7 @@ final class Tally {
         }
         Map<Integer, Group> priorities = new TreeMap<>();
         byPriority.forEach((priority, sums) -> priorities.put(priority, sums.group()));
-        return new SimulationResult(virtualSeconds, hostSeconds, numSteps, numPreemptions,
+        return new SimulationResult(virtualSeconds, hostSeconds, numSteps, numEntries, numPreemptions,
                 promptTokensQueried == 0 ? 0 : (double) promptTokensHit / promptTokensQueried, Map.copyOf(rejections), Map.copyOf(reasons),
                 scheduleHash, numBlocks, all.group(), List.of(groups), priorities, series);
     }

@@ -44,6 +44,51 @@ class SimulationTest {
         assertThat(result.virtualSeconds()).as("time before the arrival counts").isCloseTo(5.0502, within(1e-4));
     }
 
+    /** Property: who comes while a step is under way has waited from then on, not from the step's end. */
+    @Test
+    void waitingForTheStepUnderWayCounts() {
+        SimulationResult result = run(new Trace(List.of(new Arrival(0, 20, 5, 0, 0), new Arrival(3_000_000, 10, 1, 0, 0))), Simulation.limits(512, 4, 64, 64, 16), 10);
+        // The first step takes 12 ms; the second, a decode and ten prompt tokens, 11.1.
+        assertThat(result.all().ttft().millis(100)).isCloseTo(12 - 3 + 11.1, within(1e-3));
+    }
+
+    /**
+     * Property: steps overlap as the engine loop has them. One long request alone: the host's 4 ms show in every step if steps go one by one and
+     * only in front of the first if they overlap. Who comes while a step runs waits for the one submitted behind it, too.
+     */
+    @Test
+    void overlappedStepsHideTheHost() {
+        EngineLimits limits = Simulation.limits(512, 4, 64, 64, 16);
+        Trace lone = new Trace(List.of(new Arrival(0, 10, 100, 0, 0)));
+        Simulation.Options options = new Simulation.Options(limits, new SchedulerConfig(4, 64, 64, 10), COST, Simulation.Objective.NONE, 0, 0, 1, 1);
+        double oneByOne = Simulation.run(lone, options.withStepping(false, 4_000_000)).all().e2e().millis(50);
+        double overlapped = Simulation.run(lone, options.withStepping(true, 4_000_000)).all().e2e().millis(50);
+        assertThat(oneByOne).isCloseTo(11 + 99 * 10.1 + 100 * 4, within(1e-3));
+        assertThat(overlapped).isCloseTo(11 + 99 * 10.1 + 4, within(1e-3));
+
+        Trace two = new Trace(List.of(new Arrival(0, 10, 100, 0, 0), new Arrival(14_000_000, 10, 1, 0, 0)));
+        double second = Simulation.run(two, options.withStepping(true, 0)).all().ttft().millis(100);
+        // Steps end at 11, 21.1, 31.2; the newcomer at 14 is planned at 21.1 behind the step that ends at 31.2, beside a decode.
+        assertThat(second).isCloseTo(31.2 - 14 + 11.1, within(1e-3));
+    }
+
+    /** Property: a trace with steps overlapped loses nothing, ends as it should and gives equal schedules, ends by themselves and by length. */
+    @Test
+    void overlappedTracesLoseNothing() {
+        EngineLimits limits = Simulation.limits(512, 8, 128, 60, 16);
+        for (int maxTokens : new int[] {0, 100}) {
+            Simulation.Options options = new Simulation.Options(limits, new SchedulerConfig(8, 128, 128, 1000), COST, Simulation.Objective.NONE, 0, maxTokens, 1,
+                    1).withStepping(true, 500_000);
+            Trace trace = random(300, 2_000_000, 1);
+            SimulationResult first = Simulation.run(trace, options);
+            SimulationResult second = Simulation.run(trace, options);
+            assertThat(first.all().completed()).isEqualTo(300);
+            assertThat(first.all().outputTokens()).isEqualTo(trace.arrivals().stream().mapToLong(Arrival::numOutput).sum());
+            assertThat(second.scheduleHash()).isEqualTo(first.scheduleHash());
+            assertThat(second.virtualSeconds()).isEqualTo(first.virtualSeconds());
+        }
+    }
+
     /** Property: every request is counted once, completed or refused, and completed ones got exactly their tokens. */
     @Test
     void nothingIsLost() {

@@ -31,7 +31,8 @@ public final class ScheduleReport {
         table.row("preemptions", Texts.count(result.numPreemptions()))
                 .row("prefix cache hits, % of prompt tokens", Texts.rate(100 * result.hitRate()))
                 .row("steps", Texts.count(result.numSteps()))
-                .row("computed in, s", Texts.rate(result.hostSeconds()) + ", " + Texts.rate(result.speedUp()) + " times as fast as real");
+                .row("computed in, s", Texts.rate(result.hostSeconds()) + ", " + Texts.rate(result.speedUp()) + " times as fast as real; "
+                        + Texts.rate(result.hostSeconds() * 1e9 / Math.max(1, result.numEntries())) + " ns for a sequence in a step");
         table.heading("").row("milliseconds", "mean", "median", "p90", "p95", "p99", "max");
         row(table, "time to first token (TTFT)", all.ttft());
         row(table, "time per output token (TPOT)", all.tpot());
@@ -74,6 +75,7 @@ public final class ScheduleReport {
         map.put("duration", result.virtualSeconds());
         map.put("host_seconds", result.hostSeconds());
         map.put("num_steps", result.numSteps());
+        map.put("num_step_sequences", result.numEntries());
         map.put("num_preemptions", result.numPreemptions());
         map.put("prefix_cache_hit_rate", result.hitRate());
         map.put("rejections", lower(result.rejections()));

@@ -56,8 +56,8 @@ final class BenchScheduleCommand implements Callable<Integer> {
     @Option(names = "--trace", paramLabel = "FILE", description = "arrivals: lines of {\"t_ms\": 12, \"in\": 100, \"out\": 20} (also \"key\", \"priority\"), or a CSV file of the Azure LLM inference traces")
     private Path traceFile;
 
-    @Option(names = "--num-prompts", paramLabel = "INT", description = "requests of the trace to take (default: all)")
-    private Integer numPrompts;
+    @Mixin
+    private WorkloadFlags workload;
 
     @Option(names = "--repeat", defaultValue = "1", paramLabel = "INT", description = "the trace so many times over (default: ${DEFAULT-VALUE})")
     private int repeat;
@@ -93,8 +93,9 @@ final class BenchScheduleCommand implements Callable<Integer> {
     @Option(names = "--save-cost", paramLabel = "FILE", description = "write the cost used as JSON")
     private Path saveCost;
 
-    @Option(names = "--goodput", paramLabel = "NAME:MS", split = ",", description = "count requests that keep these limits: ttft:200 tpot:50 e2el:2000")
-    private List<String> goodput = List.of();
+    @Option(names = "--host-us", defaultValue = "0", paramLabel = "MICROSECONDS",
+            description = "what scheduling a step takes, before it or, with --async-scheduling, while the one before runs (default: ${DEFAULT-VALUE})")
+    private double hostMicros;
 
     @Option(names = "--plot", paramLabel = "FILE.svg", description = "draw queue, running requests and KV cache over time")
     private Path plot;
@@ -139,11 +140,14 @@ final class BenchScheduleCommand implements Callable<Integer> {
     }
 
     private void check() {
-        BenchFlags.positive("--num-prompts", numPrompts == null ? 1 : numPrompts, "--repeat", repeat, "--calibrate-seconds", calibrateSeconds,
+        BenchFlags.positive("--num-prompts", workload.numPrompts(1), "--repeat", repeat, "--calibrate-seconds", calibrateSeconds,
                 "--shared-prefix-len", sharedPrefix + 1, "--max-tokens", maxTokens + 1);
         List<String> problems = new ArrayList<>();
         if (traceFile == null && calibrate == null) {
             problems.add("CLI-002: neither --trace nor --calibrate is given: use --trace FILE to simulate, --calibrate MODEL to measure what a step costs");
+        }
+        if (!(hostMicros >= 0 && Double.isFinite(hostMicros))) {
+            problems.add("CLI-002: --host-us " + hostMicros + ": use a number of microseconds of at least 0");
         }
         if (!(rateScale > 0 && lengthScale > 0 && Double.isFinite(rateScale) && Double.isFinite(lengthScale))) {
             problems.add("CLI-002: --rate-scale " + rateScale + " and --length-scale " + lengthScale + ": use factors above 0");
@@ -155,7 +159,7 @@ final class BenchScheduleCommand implements Callable<Integer> {
 
     private Trace trace(ServerConfig config) throws IOException {
         long seed = config.seed().orElse(0);
-        Trace trace = TraceFile.read(traceFile, numPrompts == null ? Integer.MAX_VALUE : numPrompts).repeated(repeat).faster(rateScale);
+        Trace trace = TraceFile.read(traceFile, workload.numPrompts(Integer.MAX_VALUE)).repeated(repeat).faster(rateScale);
         trace = lengthScale == 1 ? trace : trace.longer(lengthScale);
         trace = keyMix == null ? trace : trace.withTenants(weights("--key-mix", keyMix), seed);
         return priorityMix == null ? trace : trace.withPriorities(weights("--priority-mix", priorityMix), seed);
@@ -208,15 +212,16 @@ final class BenchScheduleCommand implements Callable<Integer> {
     private void simulate(PrintWriter out, ServerConfig config, Trace trace, StepCostFile costs, EngineLimits limits) throws IOException {
         SchedulerConfig settings = config.schedulerConfig(limits);
         SchedulerConfig scheduler = settings.with(settings.queue().withTenants(trace.numTenants()));
-        ServeBench.Goodput asked = BenchFlags.goodput(goodput);
+        ServeBench.Goodput asked = workload.goodput();
         Simulation.Objective objective = new Simulation.Objective(asked.ttftMillis(), asked.tpotMillis(), asked.e2eMillis());
         SimulationResult result = Simulation.run(trace, new Simulation.Options(limits, scheduler, costs.cost(), objective, sharedPrefix, maxTokens,
-                config.seed().orElse(0), 0));
+                config.seed().orElse(0), 0).withStepping(config.asyncScheduling(), Math.round(hostMicros * 1e3)));
         String title = traceFile.getFileName() + ": " + Texts.count(trace.size()) + " requests in " + Texts.rate(trace.seconds()) + " s, "
                 + Texts.rate(trace.size() / Math.max(trace.seconds(), 1e-9)) + "/s";
         String setting = Texts.count(limits.maxNumSeqs()) + " sequences, " + Texts.count(limits.maxNumBatchedTokens())
                 + " tokens a step, " + Texts.count((long) limits.numBlocks() * limits.blockSize()) + " tokens of KV cache, "
-                + config.queueing().policy().name().toLowerCase(Locale.ROOT);
+                + config.queueing().policy().name().toLowerCase(Locale.ROOT) + (config.asyncScheduling() ? ", overlapped steps" : "")
+                + (hostMicros > 0 ? ", host " + Texts.rate(hostMicros) + " us a step" : "");
         out.print(ScheduleReport.table(title + System.lineSeparator() + costs.cost().source() + "; " + setting, result, objective.isSet()));
         out.println();
         Sparkline.lines("waiting requests", result.load().peaks(Quantity.WAITING, PLOT_COLUMNS), PLOT_LINES, result.load().seconds()).forEach(out::println);
@@ -244,6 +249,8 @@ final class BenchScheduleCommand implements Callable<Integer> {
         map.put("block_size", limits.blockSize());
         map.put("max_num_queued_reqs", config.maxNumQueuedRequests());
         map.put("scheduling_policy", config.queueing().policy().name().toLowerCase(Locale.ROOT));
+        map.put("async_scheduling", config.asyncScheduling());
+        map.put("host_us", hostMicros);
         map.put("cost", costs.toMap());
         return map;
     }

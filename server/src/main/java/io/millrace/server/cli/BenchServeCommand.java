@@ -57,8 +57,8 @@ final class BenchServeCommand implements Callable<Integer> {
     @Option(names = "--dataset-path", paramLabel = "FILE", description = "the trace: lines of {\"t_ms\": 12, \"in\": 100, \"out\": 20}, or a CSV file of the Azure LLM inference traces")
     private Path datasetPath;
 
-    @Option(names = "--num-prompts", paramLabel = "INT", description = "requests (default: 200, or the whole trace)")
-    private Integer numPrompts;
+    @Mixin
+    private WorkloadFlags flags;
 
     @Option(names = "--random-input-len", defaultValue = "64", paramLabel = "INT", description = "prompt tokens (default: ${DEFAULT-VALUE})")
     private int inputLen;
@@ -90,9 +90,6 @@ final class BenchServeCommand implements Callable<Integer> {
     @Option(names = "--no-ignore-eos", description = "let answers end early, and send only what OpenAI's API knows")
     private boolean respectEos;
 
-    @Option(names = "--goodput", paramLabel = "NAME:MS", split = ",", description = "count requests that keep these limits: ttft:200 tpot:50 e2el:2000")
-    private List<String> goodput = List.of();
-
     @Option(names = "--seed", defaultValue = "0", paramLabel = "INT", description = "of prompts, lengths and arrivals (default: ${DEFAULT-VALUE})")
     private long seed;
 
@@ -110,7 +107,7 @@ final class BenchServeCommand implements Callable<Integer> {
         Workload workload = workload();
         int concurrency = maxConcurrency == null ? workload.requests().size() : maxConcurrency;
         try (OpenAiClient client = new OpenAiClient(baseUrl, key(), Duration.ofSeconds(timeout))) {
-            ServeBench.Options options = new ServeBench.Options(modelName(client), endpoint.equals("chat"), !respectEos, temperature, concurrency, BenchFlags.goodput(goodput));
+            ServeBench.Options options = new ServeBench.Options(modelName(client), endpoint.equals("chat"), !respectEos, temperature, concurrency, flags.goodput());
             String error = ServeBench.probe(client, workload.requests().getFirst(), options);
             if (error != null) {
                 refuseWithoutKey(error);
@@ -178,7 +175,7 @@ final class BenchServeCommand implements Callable<Integer> {
     }
 
     private Workload workload() throws IOException {
-        BenchFlags.positive("--num-prompts", numPrompts == null ? 1 : numPrompts, "--random-input-len", inputLen, "--random-output-len", outputLen, "--timeout", timeout,
+        BenchFlags.positive("--num-prompts", flags.numPrompts(1), "--random-input-len", inputLen, "--random-output-len", outputLen, "--timeout", timeout,
                 "--max-concurrency", maxConcurrency == null ? 1 : maxConcurrency);
         checkRange(rangeRatio);
         List<String> problems = new ArrayList<>();
@@ -201,8 +198,8 @@ final class BenchServeCommand implements Callable<Integer> {
         }
         int first = Integer.parseInt(ids.group(1));
         int last = Math.max(first, Integer.parseInt(ids.group(2)));
-        Workload workload = dataset.equals("trace") ? Workload.trace(datasetPath, numPrompts == null ? Integer.MAX_VALUE : numPrompts, traceSpeed, first, last, seed)
-                : Workload.random(numPrompts == null ? DEFAULT_PROMPTS : numPrompts, inputLen, outputLen, rangeRatio, first, last, seed);
+        Workload workload = dataset.equals("trace") ? Workload.trace(datasetPath, flags.numPrompts(Integer.MAX_VALUE), traceSpeed, first, last, seed)
+                : Workload.random(flags.numPrompts(DEFAULT_PROMPTS), inputLen, outputLen, rangeRatio, first, last, seed);
         return Double.isFinite(rate) ? workload.arrivingAt(rate, seed) : workload;
     }
 
