@@ -77,6 +77,11 @@ public interface Engine extends AutoCloseable {
         throw new UnsupportedOperationException("ENG-001: this engine runs one step at a time");
     }
 
+    /** Of the thread that runs submitted steps; -1 if none has been submitted. Engine thread. */
+    default long runnerThreadId() {
+        return -1;
+    }
+
     /** Where the step in progress is, for people; null if there is none or it is not known. Any thread. */
     default String position() {
         return null;

@@ -66,6 +66,11 @@ public abstract class ForwardingEngine implements Engine {
     }
 
     @Override
+    public long runnerThreadId() {
+        return engine.runnerThreadId();
+    }
+
+    @Override
     public String position() {
         return engine.position();
     }

@@ -127,9 +127,9 @@ final class ModelEngine implements Engine {
         return runner.submit();
     }
 
-    /** Of the thread that runs submitted steps; there is one from the first of them on. */
-    long runnerThreadId() {
-        return runner.threadId();
+    @Override
+    public long runnerThreadId() {
+        return runner == null ? -1 : runner.threadId();
     }
 
     @Override

@@ -2,8 +2,6 @@ package io.millrace.scheduler;
 
 import io.millrace.engine.Engine;
 import io.millrace.engine.EngineLimits;
-import io.millrace.engine.StepPlan;
-import io.millrace.engine.StepResult;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -31,16 +29,13 @@ public final class EngineLoop implements GenerationService {
     private final EngineLimits limits;
     private final LongSupplier nanoTime;
     private final Duration lastStep;
-    /** Steps planned and not settled at most. */
-    private final int depth;
-    private final StepGuard guard = new StepGuard();
+    private final StepPipeline steps;
+    private final StandIn standIn;
     private final Watchdog watchdog;
     private final Thread watchdogThread;
     private final Scheduler scheduler;
     private final Progress progress;
     private final Admission admission;
-    private final RetryAfterEstimate retryAfter;
-    private final StepStats stats = new StepStats();
     private final CommandQueue commands = new CommandQueue();
     private final AtomicLong nextRequestId = new AtomicLong(1);
     private final Thread thread;
@@ -49,37 +44,27 @@ public final class EngineLoop implements GenerationService {
     private volatile boolean packs;
     private volatile boolean alive = true;
     private volatile String failure;
-    /** Why all requests were ended in the middle of a step that has not returned yet; null usually. */
-    private volatile String abandoned;
     private volatile long shutdownDeadlineNanos = Long.MAX_VALUE;
     private boolean stuckReported;
 
-    // The engine thread's own, or that of whoever took its place.
-    /** The command being run and those taken with it, until they have run. */
+    /** The command being run and those taken with it, until they have run. The engine thread's own. */
     private CommandQueue.Command inHand;
-    /** Steps planned and not settled, the oldest first: what they are, their tickets, and when they were planned and handed over. */
-    private final StepPlan[] plans = new StepPlan[2];
-    private final long[] tickets = new long[2];
-    private final long[] startNanos = new long[2];
-    private final long[] submitNanos = new long[2];
-    private int numInFlight;
-    private long lastStepEndNanos;
 
     private EngineLoop(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, LoopOptions options) {
         this.engine = engine;
         this.lastStep = options.lastStep();
-        this.lastStepEndNanos = nanoTime.getAsLong();
-        this.depth = options.asyncScheduling() ? Math.min(2, engine.maxStepsInFlight()) : 1;
         this.limits = engine.limits();
         this.nanoTime = nanoTime;
         this.scheduler = new Scheduler(engine, config, nanoTime, listener);
         this.progress = scheduler.progress();
-        this.retryAfter = scheduler.retryAfter();
         this.admission = new Admission(limits, scheduler, config, nanoTime);
         // A daemon: the front end keeps the process alive, and a forgotten loop must not.
         this.thread = Thread.ofPlatform().name("millrace-engine").daemon().unstarted(this::run);
         commands.setConsumer(thread);
-        this.watchdog = new Watchdog(new Watched(), options.stepTimeout(), thread, nanoTime.getAsLong());
+        StepGuard guard = new StepGuard();
+        this.steps = new StepPipeline(engine, scheduler, guard, options.asyncScheduling(), nanoTime);
+        this.standIn = new StandIn(engine, scheduler, admission, commands, steps, guard, thread, nanoTime);
+        this.watchdog = new Watchdog(standIn, options.stepTimeout(), thread, nanoTime.getAsLong());
         this.watchdogThread = Thread.ofPlatform().name("millrace-watchdog").daemon().unstarted(this::watch);
     }
 
@@ -159,7 +144,7 @@ public final class EngineLoop implements GenerationService {
         if (!accepting || !alive) {
             throw closed();
         }
-        String cause = abandoned;
+        String cause = steps.abandoned();
         if (cause != null) {
             throw new RejectedException(RejectedException.Kind.STALLED, cause, (int) Math.max(1, watchdog.intervalNanos() / 1_000_000_000L));
         }
@@ -239,7 +224,7 @@ public final class EngineLoop implements GenerationService {
         }
         if (thread.isAlive() && isFirstReport()) {
             // Nobody will come back for them: their readers are told now.
-            abandon(FinishReason.ABORT, null, 0);
+            standIn.abandon(FinishReason.ABORT, null, 0);
             LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + lastStep.toSeconds()
                     + " s after the grace period; end the process without closing the engine");
         }
@@ -275,8 +260,9 @@ public final class EngineLoop implements GenerationService {
             failure = message;
             RequestEvents.log("the engine failed; every request ends with an error and new ones are refused", t);
         }
-        awaitInFlight();
+        steps.awaitAll();
         alive = false;
+        standIn.end();
         LockSupport.unpark(watchdogThread);
         // Closed before the last requests end, so that none can slip in behind them.
         CommandQueue.Command rest = commands.close();
@@ -295,36 +281,17 @@ public final class EngineLoop implements GenerationService {
     private void serve() {
         while (true) {
             drain();
-            if (scheduler.hasWork() || numInFlight > 0) {
+            steps.forgetAbandoned();
+            if (scheduler.hasWork() || !steps.isEmpty()) {
                 if (!accepting && System.nanoTime() - shutdownDeadlineNanos >= 0) {
                     return;
                 }
-                step();
+                steps.advance();
             } else if (!accepting) {
                 return;
-            } else if (!(packs && packSome())) {
+            } else if (!(packs && steps.packSome())) {
                 commands.await();
             }
-        }
-    }
-
-    /** What loading has left to do, a slice at a time while there is nothing better. @return whether there is more */
-    private boolean packSome() {
-        guard.enter();
-        try {
-            return engine.packSome();
-        } finally {
-            guard.leave();
-            forgetAbandoned();
-        }
-    }
-
-    /** Everybody has been told already; what is left is to free what they held. */
-    private void forgetAbandoned() {
-        if (abandoned != null) {
-            awaitInFlight();
-            scheduler.finishAll(FinishReason.ERROR, abandoned);
-            abandoned = null;
         }
     }
 
@@ -337,97 +304,7 @@ public final class EngineLoop implements GenerationService {
         }
     }
 
-    /** Plans a step if one more may be under way, then waits for the oldest if there is nothing better to do. */
-    private void step() {
-        boolean planned = numInFlight < depth && !scheduler.waitsForSteps() && planNext();
-        if (numInFlight == depth || !planned && numInFlight > 0) {
-            settleOldest();
-        }
-    }
-
-    /** @return false if there is nothing to compute as far as can be known now */
-    private boolean planNext() {
-        long start = nanoTime.getAsLong();
-        StepPlan plan = scheduler.schedule();
-        if (plan.isEmpty()) {
-            // Requests without anything to compute have just ended; anything else would spin for ever.
-            if (numInFlight == 0 && scheduler.hasWork()) {
-                throw new IllegalStateException("SCH-016: nothing could be scheduled with " + scheduler);
-            }
-            return false;
-        }
-        int at = numInFlight++;
-        plans[at] = plan;
-        startNanos[at] = start;
-        submitNanos[at] = nanoTime.getAsLong();
-        if (depth > 1) {
-            guard.enter();
-            try {
-                tickets[at] = engine.submit(plan);
-            } finally {
-                guard.leave();
-            }
-        }
-        return true;
-    }
-
-    private void settleOldest() {
-        StepPlan plan = plans[0];
-        StepResult result = await(plan, tickets[0]);
-        if (abandoned != null) {
-            removeOldest();
-            forgetAbandoned();
-            return;
-        }
-        long start = startNanos[0];
-        long submitted = submitNanos[0];
-        removeOldest();
-        long executed = nanoTime.getAsLong();
-        stats.setPlan(plan);
-        scheduler.settle(plan, result);
-        long settled = nanoTime.getAsLong();
-        // Of a step that was planned while another ran, only the time counts in which that was done.
-        long began = Math.max(submitted, lastStepEndNanos);
-        long took = settled - Math.max(start, lastStepEndNanos);
-        lastStepEndNanos = executed;
-        retryAfter.onStep(plan.totalTokens(), took);
-        stats.setOutcome(progress, limits.numBlocks(), start, submitted - start, executed - began, settled - executed);
-        progress.onStepTook(took);
-        scheduler.events().step(stats);
-    }
-
-    private void removeOldest() {
-        numInFlight--;
-        plans[0] = plans[1];
-        tickets[0] = tickets[1];
-        startNanos[0] = startNanos[1];
-        submitNanos[0] = submitNanos[1];
-    }
-
-    private StepResult await(StepPlan plan, long ticket) {
-        guard.enter();
-        try {
-            return depth > 1 ? engine.await(ticket) : engine.execute(plan);
-        } finally {
-            guard.leave();
-        }
-    }
-
-    /** The engine is done with every step that was submitted; what they computed is dropped. */
-    private void awaitInFlight() {
-        for (; numInFlight > 0; removeOldest()) {
-            try {
-                if (depth > 1) {
-                    await(plans[0], tickets[0]);
-                }
-            } catch (RuntimeException | Error e) {
-                // Told already, or soon: a failed step fails those behind it.
-                LOG.log(System.Logger.Level.DEBUG, "a step under way has failed", e);
-            }
-        }
-    }
-
-    // ---- in the engine thread's place ----------------------------------------------------------------------------------------------
+    // ---- watchdog thread -----------------------------------------------------------------------------------------------------------
 
     private void watch() {
         while (alive) {
@@ -440,57 +317,7 @@ public final class EngineLoop implements GenerationService {
         }
     }
 
-    /** Tells every request its end while the engine keeps the engine thread; what they hold is freed when it comes back. */
-    private boolean abandon(FinishReason reason, String message, long stalledNanos) {
-        Boolean done = guard.inItsPlace(() -> {
-            // The step that was seen to hang may have ended since, and this be another.
-            if (admission.stalledNanos(nanoTime.getAsLong()) < stalledNanos) {
-                return false;
-            }
-            // Before the engine thread can come back, or it would settle tokens for requests that have been told their end; and before
-            // anybody is told, or who tries again at once would be taken in only to be ended at the watchdog's next look.
-            abandoned = message == null ? "the server is shutting down" : message;
-            for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
-                c.runDuringStep();
-            }
-            scheduler.tellAll(reason, message);
-            return true;
-        });
-        return done != null && done;
-    }
-
-    private final class Watched implements Watchdog.Patient {
-        @Override
-        public long stalledNanos(long now) {
-            return alive ? admission.stalledNanos(now) : 0;
-        }
-
-        @Override
-        public long numSteps() {
-            return progress.numSteps;
-        }
-
-        @Override
-        public long slowestStepNanos() {
-            return progress.slowestStepNanos;
-        }
-
-        @Override
-        public String describe() {
-            String inside = guard.inItsPlace(() -> (numInFlight == 0 ? "  the engine packs weights"
-                    : "  step " + plans[0].stepId() + " is in the engine: " + plans[0])
-                    + (numInFlight > 1 ? "\n  step " + plans[1].stepId() + " follows: " + plans[1] : "") + "\n  scheduler: " + scheduler);
-            String position = engine.position();
-            return (inside != null ? inside : "  the engine thread is not inside the engine; scheduler as last published: " + progress)
-                    + (position == null ? "" : "\n  engine: " + position) + "\n  accepting " + accepting + ", " + admission.numInside()
-                    + " requests inside";
-        }
-
-        @Override
-        public boolean abandon(long stalledNanos, String message) {
-            return EngineLoop.this.abandon(FinishReason.ERROR, message, stalledNanos);
-        }
-    }
+    // ---- commands ----------------------------------------------------------------------------------------------------------------
 
     private final class Submit extends CommandQueue.Command {
         private final List<RequestState> requests;
@@ -540,9 +367,7 @@ public final class EngineLoop implements GenerationService {
 
         @Override
         void run() {
-            while (numInFlight > 0) {
-                settleOldest();
-            }
+            steps.settleAll();
             try {
                 scheduler.checkIntegrity();
                 answer.complete(null);

@@ -126,7 +126,8 @@ final class Lifecycle {
 
     /** From the running ones back to the queue; what was computed is given back, and found again as far as nobody needs the room. */
     void preempt(RequestState request) {
-        if (request.hasYetToProgress()) {
+        boolean fruitless = request.hasYetToProgress();
+        if (fruitless) {
             progress.numFruitlessPreemptions = progress.numFruitlessPreemptions + 1;
         }
         request.onPreempted();
@@ -136,7 +137,7 @@ final class Lifecycle {
         waiting.addPreempted(request);
         request.phase = RequestState.Phase.WAITING;
         progress.numPreemptions = progress.numPreemptions + 1;
-        events.preempted();
+        events.preempted(fruitless);
     }
 
     /** Ends a request wherever it is; harmless if it has ended. */
@@ -226,7 +227,7 @@ final class Lifecycle {
 
     private void tell(RequestState request, FinishReason reason, String message) {
         request.finishNanos = nanoTime.getAsLong();
-        events.finished(request, reason, -1, message);
+        events.finishedInItsPlace(request, reason, message);
     }
 
     void publish() {

@@ -17,8 +17,12 @@ public interface SchedulerListener {
     /** A request's prompt has been computed, for the first time if it was preempted since; {@code request} is valid during the call only. */
     default void onPrefilled(RequestTimeline request) {}
 
-    /** A request lost its blocks and will be recomputed. */
-    default void onPreempted() {}
+    /**
+     * A request lost its blocks and will be recomputed.
+     *
+     * @param fruitless whether it had done nothing new since it was preempted before
+     */
+    default void onPreempted(boolean fruitless) {}
 
     /** A request's first output token, {@code nanos} after its arrival. */
     default void onFirstToken(long nanos) {}

@@ -18,6 +18,8 @@ public final class StepStats {
     private long scheduleNanos;
     private long executeNanos;
     private long settleNanos;
+    private boolean overlapped;
+    private long runnerThreadId;
 
     StepStats() {}
 
@@ -33,7 +35,8 @@ public final class StepStats {
         numDecodeTokens = plan.totalTokens() - numPrefillTokens;
     }
 
-    void setOutcome(Progress progress, int totalBlocks, long start, long scheduling, long executing, long settling) {
+    void setOutcome(Progress progress, int totalBlocks, long start, long scheduling, long executing, long settling,
+            boolean beside, long runner) {
         numRunning = progress.numRunning;
         numWaiting = progress.numWaiting;
         numFreeBlocks = progress.numFreeBlocks;
@@ -42,6 +45,8 @@ public final class StepStats {
         scheduleNanos = scheduling;
         executeNanos = executing;
         settleNanos = settling;
+        overlapped = beside;
+        runnerThreadId = runner;
     }
 
     public long stepId() {
@@ -95,5 +100,15 @@ public final class StepStats {
 
     public long settleNanos() {
         return settleNanos;
+    }
+
+    /** Whether another step was under way when this one was settled: planning it was hidden. */
+    public boolean overlapped() {
+        return overlapped;
+    }
+
+    /** Of the thread that ran the step; -1 if the engine thread did. */
+    public long runnerThreadId() {
+        return runnerThreadId;
     }
 }

@@ -155,6 +155,7 @@ public final class VirtualLoop {
         long start = startNanos[0];
         long end = endNanos[0];
         StepResult outputs = depth > 1 ? engine.await(tickets[0]) : result;
+        boolean beside = numInFlight > 1;
         numInFlight--;
         plans[0] = plans[1];
         tickets[0] = tickets[1];
@@ -164,7 +165,7 @@ public final class VirtualLoop {
         stats.setPlan(plan);
         scheduler.settle(plan, outputs);
         retryAfter.onStep(plan.totalTokens(), end - start);
-        stats.setOutcome(progress, limits.numBlocks(), start, hostNanos, end - start, 0);
+        stats.setOutcome(progress, limits.numBlocks(), start, hostNanos, end - start, 0, beside, engine.runnerThreadId());
         scheduler.events().step(stats);
     }
 

@@ -8,8 +8,8 @@ import java.util.Map;
 
 /**
  * Sees that steps advance while there is work. An engine that hangs keeps its process alive and its port open, so nothing else would
- * notice. Each incident is reported once, with all that is known of the engine thread, and once more when it is over; if it lasts three
- * times as long, the requests are ended in the engine thread's place.
+ * notice. Each incident is reported once, with all that is known of the engine thread, and once more when it is over. A sink that keeps
+ * the engine thread is interrupted then. If the incident lasts three times as long, the requests are ended in the engine thread's place.
  *
  * <p><b>How long is too long.</b> The longer of the step timeout and ten times the slowest step of late: a machine whose steps take ten
  * seconds is slow, not stuck. Time in which the watchdog itself did not run (a suspended process, a machine that was paged out) is not
@@ -31,8 +31,15 @@ final class Watchdog {
         String describe();
 
         /**
+         * Interrupts the engine thread if it is in somebody else's code, a sink or the listener.
+         *
+         * @return in whose, in words; null if it is not
+         */
+        String interruptCall();
+
+        /**
          * Ends every request with an error if work still stands still for as long. False if it does not, or if the engine thread is
-         * not inside the engine, where it cannot be replaced.
+         * not inside the engine or a sink, where alone it can be replaced.
          */
         boolean abandon(long stalledNanos, String message);
     }
@@ -110,6 +117,11 @@ final class Watchdog {
                 .append(seconds(ABANDON_FACTOR * limit)).append(" s all requests are ended with an error.\n").append(patient.describe());
         appendThreads(text);
         LOG.log(System.Logger.Level.ERROR, text.toString());
+        String callee = patient.interruptCall();
+        if (callee != null) {
+            LOG.log(System.Logger.Level.ERROR, "SCH-018: the engine thread has been interrupted in " + callee
+                    + ", which has not returned; should that end it, nobody else is harmed");
+        }
     }
 
     /** Again at each look: requests may have come in since. */
@@ -121,7 +133,7 @@ final class Watchdog {
                     + " s; all requests have been ended with an error and new ones are refused until a step ends. If that does not happen, "
                     + "restart the server");
         } else if (!done && !helpless && !abandoned) {
-            LOG.log(System.Logger.Level.ERROR, "SCH-019: the engine thread hangs outside of the engine (see its stack above), and its "
+            LOG.log(System.Logger.Level.ERROR, "SCH-019: the engine thread hangs outside of the engine and of sinks (see its stack above), and its "
                     + "requests cannot be ended in its place; restart the server");
             helpless = true;
         }

@@ -14,10 +14,11 @@
  * {@code Settler} takes outputs in, {@code Lifecycle} moves requests between {@code WaitingQueue}, running {@code RequestList} and end,
  * {@code KvAllocator} gives blocks of the {@code BlockPool}; {@code RequestState} is one request;
  * {@code RequestEvents} fences other people's code; {@code Progress} is what other threads may read; {@code Watchdog} sees that
- * steps advance, and through {@code StepGuard} may stand in for an engine thread that is stuck in the engine.
+ * steps advance, and through {@code StandIn} may stand in for an engine thread that is stuck in the engine or in a sink.
  *
  * <p><b>Threading.</b> One engine thread owns all scheduler state. Others hand over through the lock-free {@code CommandQueue} and read
- * {@code Progress}; nothing here takes a lock. Sinks and listeners are called on the engine thread and must return at once.
+ * {@code Progress}; nothing here takes a lock
+ * but to look at a sink that does not return. Sinks and listeners are called on the engine thread and must return at once.
  *
  * <p><b>Allocation.</b> Per request, never per step: a sequence's token array doubles now and then, and that is all.
  *

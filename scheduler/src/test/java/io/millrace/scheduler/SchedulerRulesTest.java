@@ -192,7 +192,7 @@ class SchedulerRulesTest {
             }
 
             @Override
-            public void onPreempted() {
+            public void onPreempted(boolean fruitless) {
                 preempted.incrementAndGet();
             }
 

@@ -48,6 +48,14 @@ class SteadyStateTest {
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void decodingAllocatesNothing(boolean overlapped) throws Exception {
+        long allocated = -1;
+        for (long deadline = System.nanoTime() + 30_000_000_000L; allocated != 0 && System.nanoTime() < deadline; ) {
+            allocated = bytesWhileDecoding(overlapped);
+        }
+        assertThat(allocated).as("bytes allocated by the engine thread in %d steps of %d sequences", NUM_STEPS, NUM_SEQUENCES).isZero();
+    }
+
+    private static long bytesWhileDecoding(boolean overlapped) throws Exception {
         // With 600 prompt tokens a sequence has room for 256 outputs, then doubles to 1,712 places, at output 257: that growth is per
         // request and amortised, so the window opens after it and closes before the next.
         int firstStep = 300;
@@ -86,21 +94,30 @@ class SteadyStateTest {
         }
         assertThat(numDecodeSteps[0]).isGreaterThanOrEqualTo(firstStep + NUM_STEPS);
         assertThat(allocated[0]).isPositive();
-        assertThat(allocated[1] - allocated[0]).as("bytes allocated by the engine thread in %d steps of %d sequences", NUM_STEPS,
-                NUM_SEQUENCES).isZero();
+        return allocated[1] - allocated[0];
     }
 
     /**
      * Prompts with hits and without, blocks forgotten, requests preempted and found again: only a step in which a request begins or ends may
-     * allocate, and that is the engine's and the sink's doing.
+     * allocate, and that is the engine's and the sink's doing. Each round does exactly the same; the JVM itself allocates on this thread now
+     * and then while it compiles, which ends after some rounds, and what the scheduler allocated would be in every one.
      */
     @Test
     void plansHitsEvictionsAndPreemptionsAllocateNothing() {
+        long allocated = -1;
+        int round = 0;
+        for (long deadline = System.nanoTime() + 30_000_000_000L; allocated != 0 && System.nanoTime() < deadline; round++) {
+            allocated = bytesInQuietSteps();
+        }
+        System.out.printf("%d rounds%n", round);
+        assertThat(allocated).as("bytes allocated by schedule and settle").isZero();
+    }
+
+    private static long bytesInQuietSteps() {
         FakeEngine engine = FakeEngine.builder().vocabSize(5000).maxModelLen(1024).maxNumSeqs(16).maxNumBatchedTokens(256).blocks(260, 16).build();
         Scheduler scheduler = new Scheduler(engine, new SchedulerConfig(16, 256, 128, 10_000), System::nanoTime, SchedulerListener.NONE, 1);
         int[] shared = Harness.prompt(0, 200);
         List<RequestState> requests = new ArrayList<>();
-        long numFound = 0;
         for (int i = 0; i < 600; i++) {
             int[] prompt = Harness.prompt(i, 210 + i % 90);
             if (i % 2 == 0) {
@@ -112,7 +129,7 @@ class SteadyStateTest {
             scheduler.submit(request);
         }
         long quietSteps = 0;
-        long bytesInQuietSteps = 0;
+        long bytes = 0;
         while (scheduler.hasWork()) {
             long begunBefore = requests.stream().filter(r -> r.begun).count();
             long finishedBefore = scheduler.progress().numFinished;
@@ -124,22 +141,14 @@ class SteadyStateTest {
             scheduler.settle(plan, result);
             long settled = THREADS.getCurrentThreadAllocatedBytes() - start;
             boolean quiet = scheduler.progress().numFinished == finishedBefore && requests.stream().filter(r -> r.begun).count() == begunBefore;
-            // The first steps load classes.
-            if (quiet && scheduler.progress().numSteps > 200) {
-                quietSteps++;
-                bytesInQuietSteps += scheduled + settled;
-            }
+            quietSteps += quiet ? 1 : 0;
+            bytes += quiet ? scheduled + settled : 0;
         }
-        for (RequestState r : requests) {
-            numFound += r.numCachedTokens();
-        }
-        System.out.printf("%d steps, %d of them without a beginning or end; %d preemptions, %d tokens found, %d blocks evicted%n",
-                scheduler.progress().numSteps, quietSteps, scheduler.progress().numPreemptions, numFound, scheduler.numEvictedBlocks());
         assertThat(quietSteps).isGreaterThan(1000);
         assertThat(scheduler.progress().numPreemptions).isPositive();
-        assertThat(numFound).isPositive();
+        assertThat(requests.stream().mapToInt(RequestState::numCachedTokens).sum()).isPositive();
         assertThat(scheduler.numEvictedBlocks()).isPositive();
-        assertThat(bytesInQuietSteps).as("bytes allocated by schedule and settle in %d steps", quietSteps).isZero();
+        return bytes;
     }
 
     @Test

@@ -25,6 +25,7 @@ class WatchdogTest {
         long steps;
         long slowest;
         boolean replaceable = true;
+        String callee;
         final List<String> abandoned = new ArrayList<>();
 
         void step(long now) {
@@ -50,6 +51,11 @@ class WatchdogTest {
         @Override
         public String describe() {
             return "the state";
+        }
+
+        @Override
+        public String interruptCall() {
+            return callee;
         }
 
         @Override

@@ -23,6 +23,7 @@ public final class ServingMetrics {
     private final GaugeDataPoint waitingForCapacity;
     private final GaugeDataPoint kvUsage;
     private final CounterDataPoint preemptions;
+    private final CounterDataPoint fruitlessPreemptions;
     private final CounterDataPoint promptTokens;
     private final CounterDataPoint generationTokens;
     private final CounterDataPoint prefixQueries;
@@ -41,6 +42,7 @@ public final class ServingMetrics {
     private final FixedHistogram.Series requestMaxTokens;
     private final FixedHistogram.Series iterationTokens;
     private final CounterDataPoint steps;
+    private final CounterDataPoint overlappedSteps;
     private final CounterDataPoint computedPrefillTokens;
     private final CounterDataPoint computedDecodeTokens;
     private final FixedHistogram.Series scheduleSeconds;
@@ -48,6 +50,7 @@ public final class ServingMetrics {
     private final FixedHistogram.Series settleSeconds;
     private final CounterDataPoint threadCpuSeconds;
     private final CounterDataPoint runQueueSeconds;
+    private final CounterDataPoint runnerCpuSeconds;
     private final CounterDataPoint abortedQueued;
     private final CounterDataPoint abortedPrefill;
     private final CounterDataPoint abortedDecode;
@@ -66,6 +69,8 @@ public final class ServingMetrics {
         byReason.labelValues("deferred").set(0);
         kvUsage = registry.modelGauge("vllm:kv_cache_usage_perc", "Share of the KV blocks in use; 1 is all of them.").labelValues();
         preemptions = registry.modelCounter("vllm:num_preemptions", "Times a request lost its blocks and is recomputed.").labelValues();
+        fruitlessPreemptions = registry.modelCounter("millrace_fruitless_preemptions",
+                "Preemptions of a request that had done nothing new since its last one.").labelValues();
         promptTokens = registry.modelCounter("vllm:prompt_tokens", "Tokens of the prompts that were computed or found in the prefix cache.").labelValues();
         generationTokens = registry.modelCounter("vllm:generation_tokens", "Tokens generated.").labelValues();
         prefixQueries = registry.modelCounter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.").labelValues();
@@ -93,6 +98,8 @@ public final class ServingMetrics {
         iterationTokens = registry.modelHistogram("vllm:iteration_tokens_total", "Tokens of a step.", Buckets.STEP_TOKENS).labelValues();
 
         steps = registry.modelCounter("millrace_steps", "Steps run.").labelValues();
+        overlappedSteps = registry.modelCounter("millrace_overlapped_steps",
+                "Steps with another one submitted behind them when they were done (--async-scheduling).").labelValues();
         Counter computed = registry.modelCounter("millrace_computed_tokens", "Tokens run through the model, recomputed ones included.", "kind");
         computedPrefillTokens = computed.labelValues("prefill");
         computedDecodeTokens = computed.labelValues("decode");
@@ -104,6 +111,8 @@ public final class ServingMetrics {
                 "CPU time of the engine thread; the kernels' own threads are in process_cpu_seconds_total.").labelValues();
         runQueueSeconds = registry.modelCounter("millrace_step_run_queue_wait_seconds",
                 "Time in which the engine thread could have run but another had its core.").labelValues();
+        runnerCpuSeconds = registry.modelCounter("millrace_runner_thread_cpu_seconds",
+                "CPU time of the thread that runs submitted steps (--async-scheduling); without it the engine thread does.").labelValues();
         Counter aborted = registry.modelCounter("millrace_requests_aborted", "Requests whose client went away, by how far they were.", "stage");
         abortedQueued = aborted.labelValues("queued");
         abortedPrefill = aborted.labelValues("prefill");
@@ -166,8 +175,20 @@ public final class ServingMetrics {
         kvUsage.set(numBlocks == 0 ? 0 : (double) numUsedBlocks / numBlocks);
     }
 
-    public void recordPreemption() {
+    /** @param fruitless whether it hit a request that had done nothing new since it was preempted before */
+    public void recordPreemption(boolean fruitless) {
         preemptions.inc();
+        fruitlessPreemptions.inc(fruitless ? 1 : 0);
+    }
+
+    /** A step that was recorded had another one submitted behind it when it was done. */
+    public void recordOverlap() {
+        overlappedSteps.inc();
+    }
+
+    /** What the thread that runs submitted steps used since it was recorded last. */
+    public void recordRunner(long cpuNanos) {
+        runnerCpuSeconds.inc(cpuNanos * SECONDS);
     }
 
     /** @param sinceArrivalNanos from the request's arrival to its first token */

@@ -40,6 +40,11 @@ public final class ThreadTimes implements AutoCloseable {
         return THREADS.getCurrentThreadCpuTime();
     }
 
+    /** CPU time of another platform thread of this process; 0 if there is none of that id. Allocates nothing. */
+    public static long cpuNanosOf(long threadId) {
+        return Math.max(0, THREADS.getThreadCpuTime(threadId));
+    }
+
     /** Run-queue wait since the thread began, in nanoseconds. */
     public long runQueueNanos() {
         if (schedstat == null) {

@@ -102,7 +102,12 @@ class ServingMetricsTest {
         metrics.recordThread(2_500 * MS, 500 * MS);
         assertThat(value("millrace_step_thread_cpu_seconds_total{" + LABELS + "}")).isEqualTo(2.5);
         assertThat(value("millrace_step_run_queue_wait_seconds_total{" + LABELS + "}")).isEqualTo(0.5);
-        metrics.recordPreemption();
+        metrics.recordPreemption(true);
+        metrics.recordOverlap();
+        metrics.recordRunner(1_500 * MS);
+        assertThat(value("millrace_fruitless_preemptions_total{" + LABELS + "}")).isEqualTo(1);
+        assertThat(value("millrace_overlapped_steps_total{" + LABELS + "}")).isEqualTo(1);
+        assertThat(value("millrace_runner_thread_cpu_seconds_total{" + LABELS + "}")).isEqualTo(1.5);
         metrics.recordRejected("queue_full");
         assertThat(value("vllm:num_requests_running{" + LABELS + "}")).isEqualTo(5);
         assertThat(value("vllm:num_requests_waiting{" + LABELS + "}")).isEqualTo(2);
@@ -124,7 +129,9 @@ class ServingMetricsTest {
             metrics.recordPrefilled(40, 16);
             metrics.recordFirstToken(30 * MS);
             metrics.recordNextToken(4 * MS);
-            metrics.recordPreemption();
+            metrics.recordPreemption(false);
+            metrics.recordOverlap();
+            metrics.recordRunner(ThreadTimes.cpuNanosOf(Thread.currentThread().threadId()));
             metrics.recordFinished(RequestOutcome.STOP, 40, 3, 100, 1, 10 * MS, 30 * MS, 40 * MS, 41 * MS);
         });
         assertThat(bytes).as("bytes for 10,000 steps and requests").isLessThan(10_000);

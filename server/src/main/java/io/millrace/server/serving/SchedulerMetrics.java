@@ -42,6 +42,7 @@ public final class SchedulerMetrics implements SchedulerListener {
     private ThreadTimes times;
     private long cpuNanos;
     private long runQueueNanos;
+    private long runnerCpuNanos;
 
     private SchedulerMetrics(MetricRegistry registry, ServingMetrics metrics) {
         this.registry = registry;
@@ -102,6 +103,14 @@ public final class SchedulerMetrics implements SchedulerListener {
                 stats.scheduleNanos() + stats.executeNanos() + stats.settleNanos(), stats.numRunning(), stats.numWaiting(),
                 share(used, stats.numBlocks()));
         recordPulse(stats, used);
+        if (stats.overlapped()) {
+            metrics.recordOverlap();
+        }
+        if (stats.runnerThreadId() >= 0) {
+            long cpu = ThreadTimes.cpuNanosOf(stats.runnerThreadId());
+            metrics.recordRunner(Math.max(0, cpu - runnerCpuNanos));
+            runnerCpuNanos = cpu;
+        }
     }
 
     private void recordPulse(StepStats stats, int usedBlocks) {
@@ -134,8 +143,8 @@ public final class SchedulerMetrics implements SchedulerListener {
     }
 
     @Override
-    public void onPreempted() {
-        metrics.recordPreemption();
+    public void onPreempted(boolean fruitless) {
+        metrics.recordPreemption(fruitless);
     }
 
     @Override

@@ -3,11 +3,13 @@ package io.millrace.server.serving;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.millrace.engine.FakeEngine;
+import io.millrace.engine.ForwardingEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepResult;
 import io.millrace.scheduler.EngineLoop;
 import io.millrace.scheduler.FinishReason;
 import io.millrace.scheduler.GenerationRequest;
+import io.millrace.scheduler.LoopOptions;
 import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.RequestHandle;
 import io.millrace.scheduler.SchedulerConfig;
@@ -104,6 +106,31 @@ class SchedulerMetricsTest {
             assertThat(metrics.line(loop)).contains("running 0", "waiting 0", "KV 0.0 %", "slowest step", "engine thread CPU");
             assertThat(text(metrics, loop)).contains("millrace_step_run_queue_wait_seconds_total{")
                     .doesNotContain("millrace_step_thread_cpu_seconds_total{engine=\"0\",model_name=\"tiny\"} 0.0\n");
+        }
+    }
+
+    /** Steps that overlap are counted, and a thread that runs them accounts for its time. */
+    @Test
+    void overlappedStepsAndTheirThreadAreCounted() throws Exception {
+        FakeEngine engine = FakeEngine.builder().vocabSize(50).maxModelLen(64).blocks(64, 16).build();
+        MetricRegistry registry = MetricRegistry.forModel("tiny");
+        SchedulerMetrics metrics = SchedulerMetrics.register(registry, engine.limits(), "float32", true);
+        CountDownLatch latch = new CountDownLatch(1);
+        // The fake computes on the caller's thread: any other one stands in for its runner.
+        Thread runner = Thread.currentThread();
+        try (EngineLoop loop = EngineLoop.start(new ForwardingEngine(engine) {
+            @Override
+            public long runnerThreadId() {
+                return runner.threadId();
+            }
+        }, new SchedulerConfig(4, 64, 64, 16), metrics, LoopOptions.defaults().withAsyncScheduling(true))) {
+            loop.submit(new GenerationRequest(new int[] {1, 2, 3, 4}, SamplingParams.greedy(10), new Finished(latch)));
+            assertThat(latch.await(20, TimeUnit.SECONDS)).isTrue();
+            loop.checkIntegrity();
+            // The last of ten has nothing behind it: its length was known.
+            assertThat(text(metrics, loop)).contains("millrace_overlapped_steps_total{engine=\"0\",model_name=\"tiny\"} 9.0",
+                    "millrace_fruitless_preemptions_total{engine=\"0\",model_name=\"tiny\"} 0.0")
+                    .doesNotContain("millrace_runner_thread_cpu_seconds_total{engine=\"0\",model_name=\"tiny\"} 0.0\n");
         }
     }
 
