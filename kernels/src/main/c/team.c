@@ -254,7 +254,7 @@ int32_t mr_team_run(mr_team *team) {
 
 static int32_t run_bound(mr_team *team) {
     atomic_store(&team->status, MR_OK);
-    /* No worker is inside: what they share can be set anew. All have left at the same phase, also after a failure, and no share is further. */
+    /* No worker is inside: what they share can be set anew. No share is further than the caller was at the end of the job before. */
     team->first_phase = team->members[0].thread.phase;
     if (team->first_phase > UINT32_MAX / 2) {
         for (int32_t i = 0; i < team->threads; i++) {
@@ -275,7 +275,13 @@ static int32_t run_bound(mr_team *team) {
             wait_a_little(spins);
         }
     }
-    return atomic_load(&team->status);
+    int32_t status = atomic_load(&team->status);
+    for (int32_t i = 1; status != MR_OK && i < team->threads; i++) {
+        /* Who saw the failure at once left a phase before those who were in the next one already. */
+        uint32_t phase = team->members[i].thread.phase;
+        team->members[0].thread.phase = phase > team->members[0].thread.phase ? phase : team->members[0].thread.phase;
+    }
+    return status;
 }
 
 static bool start_worker(mr_team *team, int32_t id) {
