@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of a structure or of a function's meaning. */
-#define MR_ABI_VERSION 12
+#define MR_ABI_VERSION 13
 
 /* Output columns per weight tile; see mr_pack_weight. */
 #define MR_TILE_COLS 32
@@ -267,7 +267,7 @@ typedef enum mr_op_kind {
 /* One operation: kind chooses the member of args. */
 typedef struct mr_op {
     int32_t kind; /* mr_op_kind */
-    int32_t reserved;
+    int32_t plan; /* mr_program_prepare's: how the op runs among its neighbours */
     union {
         mr_embed_args embed;
         mr_rms_norm_args rms_norm;
@@ -389,8 +389,11 @@ MR_API int32_t mr_team_isa(const mr_team *team);
 /* The text of the team's most recent failure, "" if none; owned by the team, overwritten by the next failure. */
 MR_API const char *mr_last_error(const mr_team *team);
 
-/* Checks the descriptors and reserves the working memory that the program can need within the capacities of `batch`. */
-MR_API int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch);
+/*
+ * Checks the descriptors, reserves the working memory that the program can need within the capacities of `batch`, and finds out what ops can
+ * do for each other, which it notes in the descriptors: they may not change, nor move apart, from here on.
+ */
+MR_API int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch);
 
 /* Runs a prepared program over the present content of `batch`; returns when its outputs are in memory. */
 MR_API int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch);

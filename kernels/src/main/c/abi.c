@@ -42,7 +42,7 @@ static const int32_t layout[] = {
     SIZE(mr_sample_args),
     AT(mr_sample_args, logits),
     SIZE(mr_op),
-    AT(mr_op, kind), AT(mr_op, reserved), AT(mr_op, args),
+    AT(mr_op, kind), AT(mr_op, plan), AT(mr_op, args),
     SIZE(mr_batch),
     AT(mr_batch, counts), AT(mr_batch, token_ids), AT(mr_batch, positions), AT(mr_batch, token_sequence), AT(mr_batch, query_start),
     AT(mr_batch, context_len), AT(mr_batch, block_tables), AT(mr_batch, logit_rows), AT(mr_batch, temperature), AT(mr_batch, top_k),

@@ -679,10 +679,14 @@ int64_t MR_NAME(mr_attention_shared_bytes)(const mr_attention_args *a, const mr_
 }
 
 static bool worth_splitting(const mr_thread *thread, const mr_attention_args *a) {
-    if (thread->count == 1 || count_items(start_walk(thread->batch, a, false)) >= ITEMS_PER_THREAD * thread->count) {
+    int64_t whole = count_items(start_walk(thread->batch, a, false));
+    if (thread->count == 1 || whole >= ITEMS_PER_THREAD * thread->count) {
         return false;
     }
     int64_t items = count_items(start_walk(thread->batch, a, true));
+    if (items == whole) {
+        return false; /* of a segment each */
+    }
     int64_t state_bytes = state_floats(split_rows(a), padded(a->cache.head_dim)) * (int64_t)sizeof(float);
     return items * state_bytes <= MR_NAME(mr_attention_shared_bytes)(a, thread->batch, thread->count);
 }
@@ -744,8 +748,13 @@ static void attend_split(mr_thread *thread, const mr_attention_args *a) {
     }
 }
 
-void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a) {
-    if (worth_splitting(thread, a)) {
+/* In a step of one token a sequence no item needs a key or a query that another one makes, unless segments are items. */
+bool MR_NAME(mr_attention_takes_rope)(const mr_thread *thread, const mr_attention_args *a) {
+    return thread->batch->counts[0] == thread->batch->counts[1] && !worth_splitting(thread, a);
+}
+
+void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a, const mr_rope_args *before) {
+    if (before == NULL && worth_splitting(thread, a)) {
         attend_split(thread, a);
         return;
     }
@@ -754,6 +763,8 @@ void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a) {
     enter_run(&k);
     for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
         unit u = find_unit(&k, item);
-        attend_unit(thread, a, &u);
+        if (before == NULL || MR_NAME(mr_rope_token)(thread, before, u.token, u.head)) {
+            attend_unit(thread, a, &u);
+        }
     }
 }

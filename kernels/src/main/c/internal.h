@@ -196,15 +196,31 @@ typedef struct mr_probe_args {
     int32_t probe;
 } mr_probe_args;
 
+/*
+ * What mr_program_prepare finds out about an op (mr_op.plan) and the ops beside it. The memory that ops write has the same content in the
+ * end as if each had run on its own, to the bit.
+ */
+typedef enum mr_plan_bit {
+    MR_PLAN_MERGED = 1,       /* another op does this one's work: nothing to do in its turn */
+    MR_PLAN_TAKES_BEFORE = 2, /* linear: does the norm or gate before it, which makes its activations */
+    MR_PLAN_ADD_AFTER = 4,    /* linear: adds its outputs to the residual of the op after it */
+    MR_PLAN_ADDED = 8,        /* add_rms_norm: the linear before has done the addition */
+    MR_PLAN_WITH_NEXT = 16    /* rope: the attention after it may do it */
+} mr_plan_bit;
+
+/* Fills in the plans of a program. */
+void mr_plan(mr_op *ops, int32_t num_ops);
+
 /* The kernels of one instruction set. Each is called by every thread of the team with the same arguments. */
 struct mr_kernels {
     void (*embed)(mr_thread *, const mr_embed_args *);
     void (*rms_norm)(mr_thread *, const mr_rms_norm_args *);
     void (*add_rms_norm)(mr_thread *, const mr_add_rms_norm_args *);
     void (*add)(mr_thread *, const mr_add_args *);
-    void (*linear)(mr_thread *, const mr_linear_args *);
+    void (*linear)(mr_thread *, const mr_op *); /* and what its plan says, in the ops beside it */
     void (*rope)(mr_thread *, const mr_rope_args *);
-    void (*attention)(mr_thread *, const mr_attention_args *);
+    void (*attention)(mr_thread *, const mr_attention_args *, const mr_rope_args *before); /* NULL unless the next one is true */
+    bool (*attention_takes_rope)(const mr_thread *, const mr_attention_args *); /* in this step */
     void (*swiglu)(mr_thread *, const mr_swiglu_args *);
     void (*geglu)(mr_thread *, const mr_swiglu_args *);
     void (*soft_cap)(mr_thread *, const mr_soft_cap_args *);
@@ -217,6 +233,7 @@ struct mr_kernels {
     void (*pack_column)(const mr_packing *, int64_t row, char *out);
     /* Working memory an op can need within the capacities of the batch, in bytes. */
     int64_t (*linear_shared_bytes)(const mr_linear_args *);
+    int64_t (*linear_scratch_bytes)(const mr_linear_args *);
     int64_t (*attention_scratch_bytes)(const mr_attention_args *);
     int64_t (*attention_shared_bytes)(const mr_attention_args *, const mr_batch *, int32_t threads);
     int64_t (*sample_scratch_bytes)(const mr_sample_args *);

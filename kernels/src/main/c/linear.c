@@ -1,7 +1,8 @@
 /*
  * out[t, n] = sum_k x[t, k] * w[n, k]: one path from a matrix-vector product (one row, bound by memory) to a matrix product (hundreds of
  * rows, bound by arithmetic). The kernels of F32, F16 and BF16 weights with F32 activations are here, those of quantised weights in quant.c,
- * BF16 products in dot_bf16.c; mr_linear drives all of them.
+ * BF16 products in dot_bf16.c; mr_linear drives all of them, over activations from
+ * linear_x.c, and does on its way what plan.c found in the ops beside it.
  *
  *            k -->  0                 1                 2
  *   weights tile  [32 columns]      [32 columns]      [32 columns] ...      packed, one or two cache lines per k
@@ -11,21 +12,12 @@
  * that a panel stays in L1; between blocks the sums rest in `out` as the floats they are. So every output is one chain of FMAs in
  * ascending k from 0, then the bias: the same bits for any number of rows, tiles and threads.
  */
-#include "kernels.h"
+#include "linear.h"
+#include "row.h"
 
-#if defined(MR_FOR_AVX512) || defined(MR_FOR_NEON)
-#define LINEAR_ROWS 12 /* 24 of 32 registers hold sums */
-#else
-#define LINEAR_ROWS 6 /* 12 of 16 */
-#endif
-#define K_BLOCK 256
 /* Of the kernels in quant.c and dot_bf16.c: the rows of a call are in L1 and the tiles in L2; sums are seldom put down in `out`, whose rows
  * often lie a power of two apart and share few sets of the caches. */
 #define DOT_K_BLOCK 2048
-/* Up to this many rows the weights stream from memory, tile by tile. */
-#define SKINNY_ROWS 32
-/* Up to this many rows x is read in place; its rows may then lie a power of two apart, which costs little as they are few. */
-#define UNPACKED_ROWS 4
 /* Bytes that weights are asked for ahead of their use; up to so many rows BF16 products leave that to the hardware, as quant.c tells. */
 #define PREFETCH 8192
 #define BF16_STREAM_ROWS 8
@@ -112,96 +104,16 @@ static const mr_micro_kernel from_panel[LINEAR_ROWS][3] = {
 #endif
 };
 
-/* What the weights of a chain need the activations to be. */
-typedef enum x_form { X_F32 = 1, X_CODES = 2, X_HALVES = 4 } x_form;
-
-static x_form form_of(int32_t format) {
-    return mr_is_quantised(format) ? X_CODES : format == MR_FORMAT_BF16_PAIRS ? X_HALVES : X_F32;
-}
-
-/* A row is a cache line longer than it must be, so that rows do not lie a power of two apart and share a set of L1. */
-static int64_t padded_halves(int64_t cols) { return (mr_round_up(cols * 2, MR_CACHE_LINE) + MR_CACHE_LINE) / 2; }
-
-/* Lays out the forms in the team's shared memory from `base` (which may be NULL to learn the size) and returns the bytes they take. */
-static int64_t lay_out(const mr_linear_args *a, char *base, mr_x *x, int *forms) {
-    int64_t cols = a->x.cols;
-    int64_t capacity = mr_round_up(a->x.rows, LINEAR_ROWS);
-    *forms = 0;
-    for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
-        *forms |= (int)form_of(w->format);
-    }
-    *x = (mr_x){.data = a->x.data, .cols = cols};
-    int64_t bytes = 0;
-    if (*forms & X_F32) {
-        x->panels = (float *)(base + bytes);
-        bytes += mr_round_up(capacity * cols * (int64_t)sizeof(float), MR_CACHE_LINE);
-    }
-    if (*forms & X_CODES) {
-        x->blocks = (mr_x_block *)(base + bytes);
-        bytes += capacity * (cols / MR_BLOCK) * (int64_t)sizeof(mr_x_block);
-    }
-    if (*forms & X_HALVES) {
-        x->halves_stride = padded_halves(cols + 1);
-        x->halves = (uint16_t *)(base + bytes);
-        bytes += capacity * x->halves_stride * 2;
-    }
-    return bytes;
-}
-
-int64_t MR_NAME(mr_linear_shared_bytes)(const mr_linear_args *a) {
-    mr_x x;
-    int forms;
-    return lay_out(a, NULL, &x, &forms);
-}
-
-/* panels[row / LINEAR_ROWS][k][LINEAR_ROWS], packed in runs of K_BLOCK columns. Rows past the end are left alone: they are not read. */
-static void pack_panels(mr_thread *thread, const mr_x *x, int64_t rows) {
-    int64_t cols = x->cols;
-    int64_t blocks = mr_ceil_div(cols, K_BLOCK);
-    int64_t items = mr_ceil_div(rows, LINEAR_ROWS) * blocks;
-    for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
-        int64_t row = item / blocks * LINEAR_ROWS;
-        int64_t k0 = item % blocks * K_BLOCK;
-        int64_t k1 = mr_min(k0 + K_BLOCK, cols);
-        int64_t count = mr_min(LINEAR_ROWS, rows - row);
-        float *panel = x->panels + row * cols;
-        for (int64_t r = 0; r < count; r++) {
-            const float *source = x->data + (row + r) * cols;
-            for (int64_t k = k0; k < k1; k++) {
-                panel[k * LINEAR_ROWS + r] = source[k];
-            }
-        }
-    }
-}
-
-/* Rounds rows to codes or halves in runs of columns, so that a single row is everybody's work. */
-static void round_rows(mr_thread *thread, const mr_x *x, int64_t rows, x_form form) {
-    enum { COLUMNS = 1024 };
-    int64_t runs = mr_ceil_div(x->cols, COLUMNS);
-    for (int64_t item; (item = mr_claim(thread, 1, rows * runs)) < rows * runs;) {
-        int64_t row = item / runs;
-        int64_t k = item % runs * COLUMNS;
-        int64_t count = mr_min(COLUMNS, x->cols - k);
-        const float *source = x->data + row * x->cols + k;
-        if (form == X_CODES) {
-            int64_t together = x->block_rows;
-            int64_t first = (row / together * (x->cols / MR_BLOCK) + k / MR_BLOCK) * together + row % together;
-            thread->kernels->quant_x(source, count, x->blocks + first, together);
-        } else {
-            thread->kernels->bf16_x(source, count, x->halves + row * x->halves_stride + k);
-        }
-    }
-}
-
-/* Copies the sums of a tile that sticks out at the right edge, or adds the bias in place. */
-static void finish(const float *sums, int64_t stride, const float *bias, float *out, int64_t out_stride, int64_t rows, int64_t cols) {
-    if (bias == NULL && sums == out) {
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++) {
+/* Copies the sums of a tile that sticks out at the right edge, or adds the bias in place; then adds the outputs to the residual, if any. */
+static void finish(const float *sums, int64_t stride, const float *bias, float *out, int64_t out_stride, float *residual, int64_t rows,
+                   int64_t cols) {
+    for (int64_t r = 0; (bias != NULL || sums != out) && r < rows; r++) {
         for (int64_t c = 0; c < cols; c++) {
             out[r * out_stride + c] = bias == NULL ? sums[r * stride + c] : sums[r * stride + c] + bias[c];
         }
+    }
+    for (int64_t r = 0; residual != NULL && r < rows; r++) {
+        mr_accumulate_row(residual + r * out_stride, out + r * out_stride, cols);
     }
 }
 
@@ -213,6 +125,7 @@ typedef struct job {
     const mr_x *x;
     const float *bias; /* of its first column, or NULL */
     float *out;        /* row 0 of its first column */
+    float *residual;   /* likewise, or NULL */
     int64_t out_stride;
     int64_t rows;
     x_form form;
@@ -220,19 +133,23 @@ typedef struct job {
     int64_t k_block;
 } job;
 
-/* Rows per call: `most`, or fewer where that makes the calls alike. Eight rows in calls of six and two would leave the last one idle. */
-static int64_t even_rows(int64_t rows, int64_t most) {
-    return rows > SKINNY_ROWS ? most : mr_ceil_div(mr_max(1, rows), mr_ceil_div(mr_max(1, rows), most));
+static float *residual_of(const mr_op *op) {
+    if (!(op->plan & MR_PLAN_ADD_AFTER)) {
+        return NULL;
+    }
+    return op[1].kind == MR_OP_ADD ? op[1].args.add.residual.data : op[1].args.add_rms_norm.residual.data;
 }
 
-static job job_of(const mr_thread *thread, const mr_linear_args *a, const mr_x *x, const mr_weight *w, int64_t column, int64_t rows) {
+static job job_of(const mr_thread *thread, const mr_op *op, const mr_x *x, const mr_weight *w, int64_t column, int64_t rows) {
+    const mr_linear_args *a = &op->args.linear;
+    float *residual = residual_of(op);
     const mr_kernels *kernels = thread->kernels;
     x_form form = form_of(w->format);
     int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? even_rows(rows, *kernels->bf16_rows) : LINEAR_ROWS;
     /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
     int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
-    return (job){w, w->data, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column, a->out.cols, rows, form, rows_per_call,
-                 k_block};
+    return (job){w, w->data, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column,
+                 residual == NULL ? NULL : residual + column, a->out.cols, rows, form, rows_per_call, k_block};
 }
 
 static mr_micro_kernel kernel_of(const job *j, int64_t count) {
@@ -272,7 +189,8 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
                           mr_max(0, mr_min(share, lines - call * share)), fetches == 1 && j->form == X_HALVES};
         kernel(j->x, row, from, w + from / record_k * record_bytes, k1 - from, from == 0, sums, stride, &ahead);
         if (k1 == k_count) {
-            finish(sums, stride, j->bias == NULL ? NULL : j->bias + tile * MR_TILE_COLS, out, j->out_stride, count, width);
+            float *residual = j->residual == NULL ? NULL : j->residual + row * j->out_stride + tile * MR_TILE_COLS;
+            finish(sums, stride, j->bias == NULL ? NULL : j->bias + tile * MR_TILE_COLS, out, j->out_stride, residual, count, width);
         }
     }
 }
@@ -306,48 +224,47 @@ static void run_deferred(mr_thread *thread, job *j, int64_t first, int64_t last)
     }
 }
 
-void MR_NAME(mr_linear)(mr_thread *thread, const mr_linear_args *a) {
+/* Tiles [first, last) of the whole chain. */
+static void run_chain(mr_thread *thread, const mr_op *op, const mr_x *x, int64_t rows, int64_t first, int64_t last) {
+    int64_t base = 0;   /* of a weight's tiles */
+    int64_t column = 0; /* of its outputs */
+    for (const mr_weight *w = &op->args.linear.weight; w != NULL && base < last; w = w->next) {
+        int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
+        if (base + count > first) {
+            job j = job_of(thread, op, x, w, column, rows);
+            if (mr_is_deferred(thread, w)) {
+                run_deferred(thread, &j, mr_max(first, base) - base, mr_min(last - base, count));
+            } else {
+                run_tiles(&j, mr_max(first, base) - base, mr_min(last - base, count));
+            }
+        }
+        base += count;
+        column += w->out_features;
+    }
+}
+
+void MR_NAME(mr_linear)(mr_thread *thread, const mr_op *op) {
+    const mr_linear_args *a = &op->args.linear;
     int64_t rows = mr_rows(thread->batch, &a->x);
     mr_x x;
-    int forms;
-    lay_out(a, thread->shared, &x, &forms);
-    if (rows <= UNPACKED_ROWS) {
-        x.panels = NULL;
-    }
-    x.block_rows = even_rows(rows, *thread->kernels->quant_rows);
-    if (x.panels != NULL && (forms & X_F32)) {
-        pack_panels(thread, &x, rows);
-        mr_barrier(thread);
-    }
-    for (x_form form = X_CODES; form <= X_HALVES; form = (x_form)(2 * form)) {
-        if (forms & (int)form) {
-            round_rows(thread, &x, rows, form);
-            mr_barrier(thread);
-        }
-    }
+    bool own = MR_NAME(mr_x_prepare)(thread, op, rows, &x);
+    bool made = !own;
     int64_t tiles = 0;
     for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
         tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
     }
+    tiles = rows == 0 ? 0 : tiles;
     /* Taking one costs little; but many rows are read once for all tiles that are taken together. */
     int64_t group = rows <= SKINNY_ROWS ? 1 : mr_max(1, mr_min(4, tiles / (8 * thread->count)));
-    tiles = rows == 0 ? 0 : tiles;
     for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
         int64_t last = first + thread->taken;
-        int64_t base = 0;   /* of this weight's tiles */
-        int64_t column = 0; /* of its outputs */
-        for (const mr_weight *w = &a->weight; w != NULL && base < last; w = w->next) {
-            int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
-            if (base + count > first) {
-                job j = job_of(thread, a, &x, w, column, rows);
-                if (mr_is_deferred(thread, w)) {
-                    run_deferred(thread, &j, mr_max(first, base) - base, mr_min(last - base, count));
-                } else {
-                    run_tiles(&j, mr_max(first, base) - base, mr_min(last - base, count));
-                }
-            }
-            base += count;
-            column += w->out_features;
+        if (!made) {
+            MR_NAME(mr_x_make)(thread, op, rows, &x);
+            made = true;
         }
+        if (own && first == 0) {
+            MR_NAME(mr_x_keep)(op, rows, &x);
+        }
+        run_chain(thread, op, &x, rows, first, last);
     }
 }

@@ -4,15 +4,27 @@
 
 #include <stdio.h>
 
+/* The norm of a residual to which the linear before has added. */
+static void rms_norm_of_sum(mr_thread *thread, const mr_kernels *kernels, const mr_add_rms_norm_args *a) {
+    mr_rms_norm_args norm = {a->residual, a->weight, a->out, a->eps, 0};
+    kernels->rms_norm(thread, &norm);
+}
+
 static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op) {
     switch (op->kind) {
         case MR_OP_EMBED: kernels->embed(thread, &op->args.embed); break;
         case MR_OP_RMS_NORM: kernels->rms_norm(thread, &op->args.rms_norm); break;
-        case MR_OP_ADD_RMS_NORM: kernels->add_rms_norm(thread, &op->args.add_rms_norm); break;
+        case MR_OP_ADD_RMS_NORM:
+            if (op->plan & MR_PLAN_ADDED) {
+                rms_norm_of_sum(thread, kernels, &op->args.add_rms_norm);
+            } else {
+                kernels->add_rms_norm(thread, &op->args.add_rms_norm);
+            }
+            break;
         case MR_OP_ADD: kernels->add(thread, &op->args.add); break;
-        case MR_OP_LINEAR: kernels->linear(thread, &op->args.linear); break;
+        case MR_OP_LINEAR: kernels->linear(thread, op); break;
         case MR_OP_ROPE_AND_CACHE: kernels->rope(thread, &op->args.rope); break;
-        case MR_OP_ATTENTION: kernels->attention(thread, &op->args.attention); break;
+        case MR_OP_ATTENTION: kernels->attention(thread, &op->args.attention, NULL); break;
         case MR_OP_SWIGLU: kernels->swiglu(thread, &op->args.swiglu); break;
         case MR_OP_GEGLU: kernels->geglu(thread, &op->args.swiglu); break;
         case MR_OP_SOFT_CAP: kernels->soft_cap(thread, &op->args.soft_cap); break;
@@ -24,10 +36,21 @@ static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op
 
 void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops) {
     for (int32_t i = 0; i < num_ops; i++) {
+        if (ops[i].plan & MR_PLAN_MERGED) {
+            continue;
+        }
+        const mr_rope_args *rope = NULL;
+        if (ops[i].plan & MR_PLAN_WITH_NEXT && kernels->attention_takes_rope(thread, &ops[i + 1].args.attention)) {
+            rope = &ops[i++].args.rope;
+        }
         if (thread->id == 0) {
             atomic_store_explicit(&thread->team->position, i, memory_order_relaxed);
         }
-        run_op(thread, kernels, &ops[i]);
+        if (rope != NULL) {
+            kernels->attention(thread, &ops[i].args.attention, rope);
+        } else {
+            run_op(thread, kernels, &ops[i]);
+        }
         mr_barrier(thread);
         if (atomic_load_explicit(&thread->team->status, memory_order_relaxed) != MR_OK) {
             return; /* later ops may rely on what the failed one should have checked or written */
@@ -35,13 +58,17 @@ void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op 
     }
 }
 
-int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch) {
+int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch) {
     int64_t scratch = 0;
     int64_t shared = 0;
+    mr_plan(ops, num_ops);
     for (int32_t i = 0; i < num_ops; i++) {
         const mr_op *op = &ops[i];
         switch (op->kind) {
-            case MR_OP_LINEAR: shared = mr_max(shared, team->kernels->linear_shared_bytes(&op->args.linear)); break;
+            case MR_OP_LINEAR:
+                scratch = mr_max(scratch, team->kernels->linear_scratch_bytes(&op->args.linear));
+                shared = mr_max(shared, team->kernels->linear_shared_bytes(&op->args.linear));
+                break;
             case MR_OP_ATTENTION:
                 scratch = mr_max(scratch, team->kernels->attention_scratch_bytes(&op->args.attention));
                 shared = mr_max(shared, team->kernels->attention_shared_bytes(&op->args.attention, batch, team->threads));

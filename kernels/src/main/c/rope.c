@@ -62,48 +62,49 @@ static void store(const mr_kv_cache *cache, char *keys, char *values, int64_t la
     }
 }
 
-void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
+/* A token's key/value head and the query heads that belong to it. False if the batch is broken. */
+bool MR_NAME(mr_rope_token)(mr_thread *thread, const mr_rope_args *a, int64_t token, int64_t kv_head) {
     const mr_batch *batch = thread->batch;
     const mr_kv_cache *cache = &a->cache;
-    int64_t kv_heads = cache->num_kv_heads;
     int64_t head_dim = cache->head_dim;
-    int64_t group = a->num_heads / kv_heads;
+    int64_t group = a->num_heads / cache->num_kv_heads;
     int64_t half = a->rotary_dim / 2;
-    int64_t rows = mr_rows(batch, &a->qkv);
-    /* One item: a token's key/value head and the query heads that belong to it. */
-    for (int64_t item; (item = mr_claim(thread, 1, rows * kv_heads)) < rows * kv_heads;) {
-        int64_t t = item / kv_heads;
-        int64_t g = item % kv_heads;
-        int64_t position = batch->positions[t];
-        int64_t index = position / cache->block_size;
-        if (position < 0 || position >= a->max_positions || index >= batch->max_blocks_per_sequence) {
-            mr_fail(thread, MR_E_POSITION, "position %lld of batch row %lld is outside the rope table of %lld positions", position, t,
-                    a->max_positions);
-            continue;
+    int64_t position = batch->positions[token];
+    int64_t index = position / cache->block_size;
+    if (position < 0 || position >= a->max_positions || index >= batch->max_blocks_per_sequence) {
+        mr_fail(thread, MR_E_POSITION, "position %lld of batch row %lld is outside the rope table of %lld positions", position, token,
+                a->max_positions);
+        return false;
+    }
+    int64_t block = batch->block_tables[batch->token_sequence[token] * (int64_t)batch->max_blocks_per_sequence + index];
+    if (block < 0 || block >= cache->num_blocks) {
+        mr_fail(thread, MR_E_BLOCK, "block id %lld of batch row %lld is outside the KV cache of %lld blocks", block, token, cache->num_blocks);
+        return false;
+    }
+    float *row = a->qkv.data + token * a->qkv.cols;
+    const float *cosine = a->cosine + position * half;
+    const float *sine = a->sine + position * half;
+    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
+        if (a->query_norm != NULL) {
+            normalize(row + h * head_dim, a->query_norm, a->norm_eps, head_dim);
         }
-        int64_t block = batch->block_tables[batch->token_sequence[t] * (int64_t)batch->max_blocks_per_sequence + index];
-        if (block < 0 || block >= cache->num_blocks) {
-            mr_fail(thread, MR_E_BLOCK, "block id %lld of batch row %lld is outside the KV cache of %lld blocks", block, t,
-                    cache->num_blocks);
-            continue;
-        }
-        float *row = a->qkv.data + t * a->qkv.cols;
-        const float *cosine = a->cosine + position * half;
-        const float *sine = a->sine + position * half;
-        for (int64_t h = g * group; h < (g + 1) * group; h++) {
-            if (a->query_norm != NULL) {
-                normalize(row + h * head_dim, a->query_norm, a->norm_eps, head_dim);
-            }
-            rotate(row + h * head_dim, cosine, sine, half, a->interleaved != 0);
-        }
-        float *key = row + (a->num_heads + g) * head_dim;
-        const float *value = row + (a->num_heads + kv_heads + g) * head_dim;
-        if (a->key_norm != NULL) {
-            normalize(key, a->key_norm, a->norm_eps, head_dim);
-        }
-        rotate(key, cosine, sine, half, a->interleaved != 0);
-        int64_t offset = mr_kv_group(cache, a->layer, block, g, position % cache->block_size);
-        store(cache, (char *)cache->keys + offset, (char *)cache->values + offset, position % cache->block_size % mr_kv_lanes(cache), key,
-              value);
+        rotate(row + h * head_dim, cosine, sine, half, a->interleaved != 0);
+    }
+    float *key = row + (a->num_heads + kv_head) * head_dim;
+    const float *value = row + (a->num_heads + cache->num_kv_heads + kv_head) * head_dim;
+    if (a->key_norm != NULL) {
+        normalize(key, a->key_norm, a->norm_eps, head_dim);
+    }
+    rotate(key, cosine, sine, half, a->interleaved != 0);
+    int64_t offset = mr_kv_group(cache, a->layer, block, kv_head, position % cache->block_size);
+    store(cache, (char *)cache->keys + offset, (char *)cache->values + offset, position % cache->block_size % mr_kv_lanes(cache), key, value);
+    return true;
+}
+
+void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a) {
+    int64_t kv_heads = a->cache.num_kv_heads;
+    int64_t items = mr_rows(thread->batch, &a->qkv) * kv_heads;
+    for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
+        (void)MR_NAME(mr_rope_token)(thread, a, item / kv_heads, item % kv_heads);
     }
 }

@@ -1,5 +1,6 @@
 /* Row-wise kernels: embedding, norms, residual add, gated activations, soft-cap, gather. Rows are claimed one by one or in small runs; each is one thread's. */
 #include "kernels.h"
+#include "row.h"
 
 /* One column of a tile: a walk over one element in each cache line. */
 static void load_column(const char *tile, int32_t format, int64_t column, float *out, int64_t cols) {
@@ -84,45 +85,11 @@ void MR_NAME(mr_embed)(mr_thread *thread, const mr_embed_args *a) {
     }
 }
 
-/* Writes x / sqrt(mean(x^2) + eps) * weight. Four sums are kept, so that the additions do not wait for each other. */
-static void normalize(const float *x, const float *weight, float eps, float *out, int64_t cols) {
-    vf sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-    int64_t k = 0;
-    for (; k + 4 * VW <= cols; k += 4 * VW) {
-        for (int j = 0; j < 4; j++) {
-            vf v = v_load(x + k + j * VW);
-            sums[j] = v_fma(v, v, sums[j]);
-        }
-    }
-    float sum = v_sum(v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3])));
-    for (; k < cols; k++) {
-        sum += x[k] * x[k];
-    }
-    float factor = 1.0f / sqrtf(sum / (float)cols + eps);
-    vf f = v_set(factor);
-    for (k = 0; k + VW <= cols; k += VW) {
-        v_store(out + k, v_mul(v_mul(v_load(x + k), f), v_load(weight + k)));
-    }
-    for (; k < cols; k++) {
-        out[k] = x[k] * factor * weight[k];
-    }
-}
-
-static void accumulate(float *residual, const float *delta, int64_t cols) {
-    int64_t k = 0;
-    for (; k + VW <= cols; k += VW) {
-        v_store(residual + k, v_add(v_load(residual + k), v_load(delta + k)));
-    }
-    for (; k < cols; k++) {
-        residual[k] += delta[k];
-    }
-}
-
 void MR_NAME(mr_rms_norm)(mr_thread *thread, const mr_rms_norm_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->x);
     int64_t cols = a->x.cols;
     for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
-        normalize(a->x.data + t * cols, a->weight, a->eps, a->out.data + t * cols, cols);
+        mr_normalize_row(a->x.data + t * cols, a->weight, a->eps, a->out.data + t * cols, cols);
     }
 }
 
@@ -131,8 +98,8 @@ void MR_NAME(mr_add_rms_norm)(mr_thread *thread, const mr_add_rms_norm_args *a) 
     int64_t cols = a->residual.cols;
     for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
         float *residual = a->residual.data + t * cols;
-        accumulate(residual, a->delta.data + t * cols, cols);
-        normalize(residual, a->weight, a->eps, a->out.data + t * cols, cols);
+        mr_accumulate_row(residual, a->delta.data + t * cols, cols);
+        mr_normalize_row(residual, a->weight, a->eps, a->out.data + t * cols, cols);
     }
 }
 
@@ -140,24 +107,11 @@ void MR_NAME(mr_add)(mr_thread *thread, const mr_add_args *a) {
     int64_t rows = mr_rows(thread->batch, &a->residual);
     int64_t cols = a->residual.cols;
     for (int64_t t; (t = mr_claim(thread, 1, rows)) < rows;) {
-        accumulate(a->residual.data + t * cols, a->delta.data + t * cols, cols);
+        mr_accumulate_row(a->residual.data + t * cols, a->delta.data + t * cols, cols);
     }
 }
 
-/* x * sigmoid(x) */
-static inline vf silu(vf x) { return v_div(x, v_add(v_set(1.0f), v_exp(v_sub(v_zero(), x)))); }
-
-/*
- * x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) * (x + 0.044715 * x^3) (arXiv 1606.08415), which is x * sigmoid(2 u): no digits are lost where
- * tanh(u) is near -1.
- */
-static inline vf gelu_tanh(vf x) {
-    vf x2 = v_mul(x, x);
-    vf slope = v_fma(x2, v_set(-2.0f * 0.044715f * 0.7978845608f), v_set(-2.0f * 0.7978845608f));
-    return v_div(x, v_add(v_set(1.0f), v_exp(v_mul(slope, x))));
-}
-
-/* One item: a run of a row. The lanes of a vector do not see each other, so a tail in a padded vector has the same bits as one in the middle. */
+/* One item: a run of a row. */
 static inline __attribute__((always_inline)) void gate_rows(mr_thread *thread, const mr_swiglu_args *a, vf (*activation)(vf)) {
     enum { RUN = 2048 };
     int64_t rows = mr_rows(thread->batch, &a->out);
@@ -167,27 +121,13 @@ static inline __attribute__((always_inline)) void gate_rows(mr_thread *thread, c
         int64_t t = item / runs;
         int64_t first = item % runs * RUN;
         const float *gate = a->gate_up.data + t * 2 * cols + first;
-        const float *up = gate + cols;
-        float *out = a->out.data + t * cols + first;
-        int64_t count = mr_min(RUN, cols - first);
-        int64_t k = 0;
-        for (; k + VW <= count; k += VW) {
-            v_store(out + k, v_mul(activation(v_load(gate + k)), v_load(up + k)));
-        }
-        if (k < count) {
-            float g[VW] = {0};
-            float u[VW] = {0};
-            memcpy(g, gate + k, (size_t)(count - k) * sizeof(float));
-            memcpy(u, up + k, (size_t)(count - k) * sizeof(float));
-            v_store(g, v_mul(activation(v_load(g)), v_load(u)));
-            memcpy(out + k, g, (size_t)(count - k) * sizeof(float));
-        }
+        mr_gate_row(gate, gate + cols, a->out.data + t * cols + first, mr_min(RUN, cols - first), activation);
     }
 }
 
-void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, silu); }
+void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, mr_silu); }
 
-void MR_NAME(mr_geglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, gelu_tanh); }
+void MR_NAME(mr_geglu)(mr_thread *thread, const mr_swiglu_args *a) { gate_rows(thread, a, mr_gelu_tanh); }
 
 void MR_NAME(mr_soft_cap)(mr_thread *thread, const mr_soft_cap_args *a) {
     enum { RUN = 2048 };

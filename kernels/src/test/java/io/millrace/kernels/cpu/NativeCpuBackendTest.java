@@ -12,6 +12,7 @@ import io.millrace.kernels.DType;
 import io.millrace.kernels.Extent;
 import io.millrace.kernels.KvCache;
 import io.millrace.kernels.KvCacheShape;
+import io.millrace.kernels.Ops;
 import io.millrace.kernels.Program;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
@@ -21,11 +22,15 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
 /** What only the native backend can get wrong: threads, failures inside a step, memory. */
@@ -39,6 +44,7 @@ class NativeCpuBackendTest {
     private static final class Decoder implements AutoCloseable {
         final NativeCpuBackend backend;
         final Tensor logits;
+        final Consumer<Ops> forward;
         final Program program;
 
         Decoder(CpuIsa isa, int threads) {
@@ -56,7 +62,7 @@ class NativeCpuBackendTest {
             Weight in = weight(random, "in", SHAPE.qkvCols(), HIDDEN);
             Weight out = weight(random, "out", HIDDEN, SHAPE.queryCols());
             KvCache cache = backend.kvCache(new KvCacheShape(1, 80, 8, SHAPE.numKvHeads(), SHAPE.headDim(), DType.BF16));
-            program = backend.record(ops -> {
+            forward = ops -> {
                 ops.embed(table, 1f, x);
                 ops.rmsNorm(x, norm, 1e-5f, normed);
                 ops.linear(normed, in, null, qkv);
@@ -67,7 +73,8 @@ class NativeCpuBackendTest {
                 ops.gatherLogitRows(normed, picked);
                 ops.linear(picked, table, null, logits);
                 ops.sample(logits);
-            });
+            };
+            program = backend.record(forward);
         }
 
         private Weight weight(Random random, String name, int rows, int cols) {
@@ -130,6 +137,39 @@ class NativeCpuBackendTest {
                     assertThat(actual).as("%s, %d threads", isa.label(), threads).isEqualTo(expected);
                 }
             }
+        }
+    }
+
+    /** Property: ops that do each other's work in a program leave the bits that they leave one by one. */
+    @Test
+    void aProgramGivesTheBitsOfItsOpsOneByOne() {
+        for (CpuIsa isa : CpuIsa.available()) {
+            try (Decoder decoder = new Decoder(isa, 2)) {
+                List<Program> alone = new ArrayList<>();
+                decoder.forward.accept((Ops) Proxy.newProxyInstance(Ops.class.getClassLoader(), new Class<?>[] {Ops.class}, (proxy, method, args) -> {
+                    alone.add(decoder.backend.record(ops -> call(method, ops, args)));
+                    return null;
+                }));
+                assertThat(alone).hasSize(decoder.program.numOps());
+                decoder.fill(0, 263);
+                decoder.backend.run(decoder.program);
+                decoder.fill(263, 1);
+                decoder.backend.run(decoder.program);
+                float[] together = decoder.logits();
+                decoder.fill(0, 263);
+                alone.forEach(decoder.backend::run);
+                decoder.fill(263, 1);
+                alone.forEach(decoder.backend::run);
+                assertThat(decoder.logits()).as(isa.label()).isEqualTo(together);
+            }
+        }
+    }
+
+    private static void call(Method method, Ops ops, Object[] args) {
+        try {
+            method.invoke(ops, args);
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError(e);
         }
     }
 

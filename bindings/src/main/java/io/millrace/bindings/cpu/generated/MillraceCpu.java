@@ -23,10 +23,10 @@ public class MillraceCpu extends MillraceCpu$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int MR_ABI_VERSION = (int)12L;
+    private static final int MR_ABI_VERSION = (int)13L;
     /**
      * {@snippet lang=c :
-     * #define MR_ABI_VERSION 12
+     * #define MR_ABI_VERSION 13
      * }
      */
     public static int MR_ABI_VERSION() {
@@ -1216,7 +1216,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch)
+     * int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch)
      * }
      */
     public static FunctionDescriptor mr_program_prepare$descriptor() {
@@ -1226,7 +1226,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch)
+     * int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch)
      * }
      */
     public static MethodHandle mr_program_prepare$handle() {
@@ -1236,7 +1236,7 @@ public class MillraceCpu extends MillraceCpu$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch)
+     * int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch)
      * }
      */
     public static MemorySegment mr_program_prepare$address() {
@@ -1245,7 +1245,7 @@ public class MillraceCpu extends MillraceCpu$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t mr_program_prepare(mr_team *team, const mr_op *ops, int32_t num_ops, const mr_batch *batch)
+     * int32_t mr_program_prepare(mr_team *team, mr_op *ops, int32_t num_ops, const mr_batch *batch)
      * }
      */
     public static int mr_program_prepare(MemorySegment team, MemorySegment ops, int num_ops, MemorySegment batch) {

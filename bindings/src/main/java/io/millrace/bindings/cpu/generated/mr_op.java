@@ -16,7 +16,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * {@snippet lang=c :
  * struct mr_op {
  *     int32_t kind;
- *     int32_t reserved;
+ *     int32_t plan;
  *     union {
  *         mr_embed_args embed;
  *         mr_rms_norm_args rms_norm;
@@ -41,7 +41,7 @@ public class mr_op {
 
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         MillraceCpu.C_INT.withName("kind"),
-        MillraceCpu.C_INT.withName("reserved"),
+        MillraceCpu.C_INT.withName("plan"),
         mr_op.args.layout().withName("args")
     ).withName("mr_op");
 
@@ -96,48 +96,48 @@ public class mr_op {
         struct.set(kind$LAYOUT, kind$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final OfInt plan$LAYOUT = (OfInt)$LAYOUT.select(groupElement("plan"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t plan
      * }
      */
-    public static final OfInt reserved$layout() {
-        return reserved$LAYOUT;
+    public static final OfInt plan$layout() {
+        return plan$LAYOUT;
     }
 
-    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+    private static final long plan$OFFSET = $LAYOUT.byteOffset(groupElement("plan"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t plan
      * }
      */
-    public static final long reserved$offset() {
-        return reserved$OFFSET;
+    public static final long plan$offset() {
+        return plan$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t plan
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static int plan(MemorySegment struct) {
+        return struct.get(plan$LAYOUT, plan$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t plan
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void plan(MemorySegment struct, int fieldValue) {
+        struct.set(plan$LAYOUT, plan$OFFSET, fieldValue);
     }
 
     /**
