@@ -37,6 +37,9 @@ typedef struct mr_thread {
     int64_t taken;   /* items of the last claim */
     int64_t held;    /* items claimed and not yet reported as done */
     int64_t target;  /* items of the job that are done at the end of the phase */
+    const char *ahead;     /* weights that this thread will need first in the next linear: asked for while it waits */
+    const char *ahead_end;
+    const mr_op *next_linear; /* after the present op, or NULL */
 } mr_thread;
 
 /*
@@ -53,8 +56,21 @@ typedef struct mr_thread {
  */
 int64_t mr_claim(mr_thread *thread, int64_t chunk, int64_t items);
 
-/* Waits for the end of the phase. */
+/* Waits for the end of the phase, and meanwhile asks for the memory at `ahead`. */
 void mr_barrier(mr_thread *thread);
+
+/*
+ * Aims `ahead` at the weights of this thread's share of a linear, if the step has few rows: memory is what such a step waits for, and it is
+ * idle while threads wait for each other. NULL: at nothing.
+ */
+void mr_aim(mr_thread *thread, const mr_op *linear);
+
+/* Asks for up to `lines` lines of what is ahead, into L2. */
+static inline void mr_ask(mr_thread *thread, int64_t lines) {
+    for (; lines > 0 && thread->ahead < thread->ahead_end; lines--, thread->ahead += MR_CACHE_LINE) {
+        __builtin_prefetch(thread->ahead, 0, 2);
+    }
+}
 
 /* Records a failure of the running program; the first one wins. Callable from any thread of the team. */
 void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c);

@@ -21,6 +21,8 @@
 /* Bytes that weights are asked for ahead of their use; up to so many rows BF16 products leave that to the hardware, as quant.c tells. */
 #define PREFETCH 8192
 #define BF16_STREAM_ROWS 8
+/* Lines of weights that are asked for before a thread makes its activations. */
+#define FIRST_LINES 64
 #define HALF_TILE (MR_TILE_COLS / 2)
 #define PASSES (HALF_TILE / VW)
 
@@ -247,8 +249,10 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_op *op) {
     const mr_linear_args *a = &op->args.linear;
     int64_t rows = mr_rows(thread->batch, &a->x);
     mr_x x;
+    mr_aim(thread, op);
     bool own = MR_NAME(mr_x_prepare)(thread, op, rows, &x);
     bool made = !own;
+    bool aimed = true; /* at these weights, not yet at the next ones */
     int64_t tiles = 0;
     for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
         tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
@@ -259,11 +263,16 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_op *op) {
     for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {
         int64_t last = first + thread->taken;
         if (!made) {
+            mr_ask(thread, FIRST_LINES);
             MR_NAME(mr_x_make)(thread, op, rows, &x);
             made = true;
         }
         if (own && first == 0) {
             MR_NAME(mr_x_keep)(op, rows, &x);
+        }
+        if (aimed) {
+            mr_aim(thread, thread->next_linear);
+            aimed = false;
         }
         run_chain(thread, op, &x, rows, first, last);
     }

@@ -34,6 +34,42 @@ static void run_op(mr_thread *thread, const mr_kernels *kernels, const mr_op *op
     }
 }
 
+/* More than a thread waits for, far less than L2 holds. */
+#define AHEAD_BYTES (128 << 10)
+/* Rows from which on a linear computes longer than it reads. */
+#define AHEAD_ROWS 32
+
+void mr_aim(mr_thread *thread, const mr_op *linear) {
+    thread->ahead = thread->ahead_end = NULL;
+    if (linear == NULL || mr_rows(thread->batch, &linear->args.linear.x) > AHEAD_ROWS) {
+        return;
+    }
+    int64_t tiles = 0;
+    for (const mr_weight *w = &linear->args.linear.weight; w != NULL; w = w->next) {
+        tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
+    }
+    int64_t first = mr_ceil_div(tiles * thread->id, thread->count); /* as mr_claim shares them out */
+    for (const mr_weight *w = &linear->args.linear.weight; w != NULL; w = w->next) {
+        int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
+        if (first < count) {
+            int64_t tile_bytes = mr_tile_bytes(w->format, w->in_features);
+            if (!mr_is_deferred(thread, w)) {
+                thread->ahead = (const char *)w->data + first * tile_bytes;
+                thread->ahead_end = thread->ahead + mr_min(AHEAD_BYTES, (count - first) * tile_bytes);
+            }
+            return;
+        }
+        first -= count;
+    }
+}
+
+static const mr_op *next_linear(const mr_op *ops, int32_t num_ops, int32_t i) {
+    do {
+        i++;
+    } while (i < num_ops && ops[i].kind != MR_OP_LINEAR);
+    return i < num_ops ? &ops[i] : NULL;
+}
+
 void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op *ops, int32_t num_ops) {
     for (int32_t i = 0; i < num_ops; i++) {
         if (ops[i].plan & MR_PLAN_MERGED) {
@@ -45,6 +81,10 @@ void mr_program_steps(mr_thread *thread, const mr_kernels *kernels, const mr_op 
         }
         if (thread->id == 0) {
             atomic_store_explicit(&thread->team->position, i, memory_order_relaxed);
+        }
+        thread->next_linear = next_linear(ops, num_ops, i);
+        if (ops[i].kind != MR_OP_LINEAR) {
+            mr_aim(thread, thread->next_linear);
         }
         if (rope != NULL) {
             kernels->attention(thread, &ops[i].args.attention, rope);

@@ -94,7 +94,11 @@ void mr_barrier(mr_thread *thread) {
     mr_team *team = thread->team;
     thread->target += thread->member < 0 ? 0 : thread->items;
     for (int spins = 0; atomic_load_explicit(&team->done, memory_order_acquire) < thread->target; spins++) {
-        wait_a_little(spins);
+        if (thread->ahead < thread->ahead_end) {
+            mr_ask(thread, 4);
+        } else {
+            wait_a_little(spins);
+        }
     }
     thread->phase++;
     thread->member = -1;
@@ -115,6 +119,8 @@ static void run_job(mr_thread *thread) {
     thread->phase = team->first_phase;
     thread->member = -1;
     thread->target = 0;
+    thread->ahead = thread->ahead_end = NULL;
+    thread->next_linear = NULL;
     thread->held = 0;
     thread->scratch = team->scratch == NULL ? NULL : team->scratch + team->scratch_stride * thread->id;
     thread->shared = team->shared;

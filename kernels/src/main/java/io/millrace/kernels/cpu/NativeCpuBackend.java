@@ -37,8 +37,6 @@ import java.util.function.Consumer;
  * team. Weights are repacked into column tiles when they are taken over, so that the same kernel serves one row and hundreds.
  */
 public final class NativeCpuBackend implements Backend {
-    /** From this size on memory comes in pages of its own, zeroed by the system when first used. */
-    private static final long LARGE = 64 << 10;
     private static final long ALIGNMENT = 64;
 
     private final BatchLimits limits;
@@ -48,6 +46,7 @@ public final class NativeCpuBackend implements Backend {
     private final Arithmetic arithmetic;
     private final boolean bf16Products;
     private final Arena arena = Arena.ofShared();
+    private final NativeMemory allocator = new NativeMemory(arena);
     private final MemorySegment team;
     private final Batch[] batches;
     private final MemorySegment[] nativeBatches;
@@ -261,7 +260,7 @@ public final class NativeCpuBackend implements Backend {
         requireOpen();
         DType dtype = Quantizer.check(source, format);
         long bytes = format.byteSize(source.rows(), source.cols());
-        MemorySegment data = bytes >= LARGE ? CpuKernels.allocate(bytes, memory) : memory.allocate(bytes, ALIGNMENT);
+        MemorySegment data = bytes >= NativeMemory.LARGE ? CpuKernels.allocate(bytes, memory) : memory.allocate(bytes, ALIGNMENT);
         if (!CpuKernels.quantize(team, format.nativeCode(), dtype.nativeCode(), nativeCopy(source.data()), source.rows(), source.cols(), data)) {
             Quantizer.requireFinite(source);
         }
@@ -335,6 +334,6 @@ public final class NativeCpuBackend implements Backend {
     }
 
     private MemorySegment allocate(long bytes) {
-        return bytes >= LARGE ? CpuKernels.allocate(bytes, arena) : arena.allocate(bytes, ALIGNMENT);
+        return allocator.allocate(bytes);
     }
 }
