@@ -213,4 +213,44 @@ typedef struct mr_gather_params {
     int32_t reserved;
 } mr_gather_params;
 
+/*
+ * io.millrace.kernels.SamplingRows, row for row: its arrays lie in device memory and its addresses are device addresses. Grid: rows.
+ */
+typedef struct mr_sample_params {
+    const float *logits;          /* [rows, vocab] */
+    float *work;                  /* [rows, vocab]: logits after bias, mask, suppression and penalties */
+    int32_t *occurrences;         /* [rows, vocab], undefined between steps */
+    const int32_t *rows;
+    const float *temperature;
+    const int32_t *top_k;
+    const float *top_p;
+    const float *min_p;
+    const float *repetition_penalty;
+    const float *frequency_penalty;
+    const float *presence_penalty;
+    const int64_t *seed;
+    const int32_t *draw_index;
+    const int32_t *target;
+    const int32_t *num_top;
+    const int64_t *history;
+    const int32_t *history_len;
+    const int32_t *history_source;
+    const int32_t *prompt_len;
+    const int64_t *bias_ids;
+    const int64_t *bias_values;
+    const int32_t *bias_count;
+    const int64_t *suppress_ids;
+    const int32_t *suppress_count;
+    const int64_t *allowed_mask;
+    const int32_t *previous_token;
+    int32_t *token;
+    float *logprob;
+    int32_t *rank;
+    int32_t *top_ids;             /* [rows, max_top] */
+    float *top_logprobs;          /* [rows, max_top] */
+    mr_cuda_fault *fault;
+    int32_t vocab;
+    int32_t max_top;
+} mr_sample_params;
+
 #endif

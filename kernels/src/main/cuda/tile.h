@@ -30,6 +30,12 @@ TILE smem<T> shared_at(unsigned char *base, size_t byte_offset) {
     return reinterpret_cast<T *>(base + byte_offset);
 }
 
+// The same place as elements of another type.
+template <class T, class U>
+TILE smem<T> shared_as(U *p) {
+    return reinterpret_cast<T *>(p);
+}
+
 TILE uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 // --- numbers
@@ -58,6 +64,10 @@ TILE float exp2_fast(float x) {
 }
 TILE int popcount(uint32_t x) { return __popc(x); }
 TILE int lowest_bit(uint32_t x) { return __ffs(static_cast<int>(x)) - 1; }
+TILE int highest_bit(uint32_t x) { return 31 - __clz(static_cast<int>(x)); }
+// One rounding each: never fused with what comes before or after.
+TILE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+TILE float rounded_sum(float a, float b) { return __fadd_rn(a, b); }
 
 // --- global memory
 

@@ -60,6 +60,15 @@ const std::vector<Structure> structures = {
       F(mr_linear_params, out_features), F(mr_linear_params, soft_cap), F(mr_linear_params, reserved)),
     S(mr_gather_params, F(mr_gather_params, x), F(mr_gather_params, logit_rows), F(mr_gather_params, out), F(mr_gather_params, rows),
       F(mr_gather_params, cols), F(mr_gather_params, reserved)),
+    S(mr_sample_params, F(mr_sample_params, logits), F(mr_sample_params, work), F(mr_sample_params, occurrences),
+      F(mr_sample_params, rows), F(mr_sample_params, temperature), F(mr_sample_params, top_k), F(mr_sample_params, top_p),
+      F(mr_sample_params, min_p), F(mr_sample_params, repetition_penalty), F(mr_sample_params, frequency_penalty), F(mr_sample_params, presence_penalty),
+      F(mr_sample_params, seed), F(mr_sample_params, draw_index), F(mr_sample_params, target), F(mr_sample_params, num_top),
+      F(mr_sample_params, history), F(mr_sample_params, history_len), F(mr_sample_params, history_source), F(mr_sample_params, prompt_len),
+      F(mr_sample_params, bias_ids), F(mr_sample_params, bias_values), F(mr_sample_params, bias_count), F(mr_sample_params, suppress_ids),
+      F(mr_sample_params, suppress_count), F(mr_sample_params, allowed_mask), F(mr_sample_params, previous_token), F(mr_sample_params, token),
+      F(mr_sample_params, logprob), F(mr_sample_params, rank), F(mr_sample_params, top_ids), F(mr_sample_params, top_logprobs),
+      F(mr_sample_params, fault), F(mr_sample_params, vocab), F(mr_sample_params, max_top)),
 };
 
 }  // namespace

@@ -32,6 +32,11 @@ inline smem<T> shared_at(smem<unsigned char> base, size_t byte_offset) {
     return smem<T>(base.offset() + byte_offset);
 }
 
+template <class T, class U>
+inline smem<T> shared_as(smem<U> p) {
+    return smem<T>(p.offset());
+}
+
 using std::max;
 using std::min;
 
@@ -61,6 +66,9 @@ inline float high_half(uint32_t pair) { return emu::bf16_half(pair, 1); }
 inline float exp2_fast(float x) { return std::exp2(x); }
 inline int popcount(uint32_t x) { return __builtin_popcount(x); }
 inline int lowest_bit(uint32_t x) { return __builtin_ctz(x); }
+inline int highest_bit(uint32_t x) { return 31 - __builtin_clz(x); }
+inline float rounded_product(float a, float b) { return a * b; }
+inline float rounded_sum(float a, float b) { return a + b; }
 
 // --- global memory
 
@@ -172,11 +180,11 @@ inline int lane_id() { return emu::current->lane; }
 
 template <class T>
 inline T shuffle(T value, int source, emu::Site site = emu::Site::here()) {
-    static_assert(sizeof(T) == 4, "shuffles move registers");
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles move registers, one or two");
     emu::ShuffleLane lane{0, static_cast<unsigned>(source), 0};
-    std::memcpy(&lane.value, &value, 4);
+    std::memcpy(&lane.value, &value, sizeof(T));
     emu::machine.collective("shuffle", &lane, emu::resolve_shuffle, site);
-    std::memcpy(&value, &lane.result, 4);
+    std::memcpy(&value, &lane.result, sizeof(T));
     return value;
 }
 template <class T>

@@ -10,9 +10,9 @@ inline Lane &lane_of(void *const *lanes, unsigned i) {
 }
 
 struct ShuffleLane {
-    uint32_t value;
+    uint64_t value;
     unsigned source;
-    uint32_t result;
+    uint64_t result;
 };
 
 inline void resolve_shuffle(void *const *lanes) {
