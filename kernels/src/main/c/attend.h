@@ -2,7 +2,21 @@
 #ifndef MILLRACE_ATTEND_H
 #define MILLRACE_ATTEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/*
+ * Halves to L2: four tiles, two of them on their way, are more than L1 holds. Decode over 4096 positions read 10.4 GB/s with prefetching into
+ * L1 and 14.9 into L2, where 24 can be read. Bytes to L1: there is room for them, and 7.0 GB/s became 4.6 otherwise, as their conversion
+ * leaves the core no time to wait for L2 (one thread, medians, Zen 4, 2026-11-22).
+ */
+static inline __attribute__((always_inline)) void mr_fetch_cache(const char *line, const bool bytes) {
+    if (bytes) {
+        __builtin_prefetch(line, 0, 3);
+    } else {
+        __builtin_prefetch(line, 0, 2);
+    }
+}
 
 #define MR_TILE_GROUPS 4       /* groups of MR_KV_LANES positions in a tile */
 #define MR_ATTEND_ROWS 8       /* rows of a block at most */

@@ -34,7 +34,7 @@ INLINE void score(const int rows, const int groups, const mr_attend_block *b, in
 #pragma GCC unroll 2
         for (int g = 0; g < groups; g++) {
             keys[g] = pairs_at(b->keys[first + g] + d * LANES * 2);
-            __builtin_prefetch(b->next_keys[first + g] + d * LANES * 2);
+            mr_fetch_cache(b->next_keys[first + g] + d * LANES * 2, false);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
@@ -126,7 +126,7 @@ INLINE void weigh(const int rows, const int vectors, const mr_attend_block *b, i
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
             values[v] = pairs_at(b->values[j / LANES] + offset + v * MR_CACHE_LINE);
-            __builtin_prefetch(b->next_values[j / LANES] + offset + v * MR_CACHE_LINE);
+            mr_fetch_cache(b->next_values[j / LANES] + offset + v * MR_CACHE_LINE, false);
             values[v] = (__m512bh)_mm512_and_si512((__m512i)values[v], seen);
         }
 #pragma GCC unroll 8

@@ -141,7 +141,7 @@ INLINE void score(const int32_t dtype, const int rows, const int groups, const m
             }
 #pragma GCC unroll 8
             for (int g = 0; g < groups; g++) {
-                __builtin_prefetch(b->next_keys[first + g] + d * key_bytes(dtype));
+                mr_fetch_cache(b->next_keys[first + g] + d * key_bytes(dtype), dtype == MR_KV_Q8_0);
             }
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
@@ -211,7 +211,7 @@ INLINE void weigh(const int32_t dtype, const int rows, const int vectors, const 
         /* The step's share of the two positions that follow in the next tile. */
         const char *next = b->next_values[j / LANES] + (j % LANES * dim + 2 * d) * (key_bytes(dtype) / LANES);
         for (int64_t line = 0; line < 2 * vectors * VW * (key_bytes(dtype) / LANES); line += MR_CACHE_LINE) {
-            __builtin_prefetch(next + line);
+            mr_fetch_cache(next + line, dtype == MR_KV_Q8_0);
         }
         if (j >= begin) {
 #pragma GCC unroll 8
@@ -372,9 +372,9 @@ static void merge(const state *total, const state *segment, int64_t r, int64_t d
     }
 }
 
-static int64_t group_offset(const work *w, int64_t position) {
+static int64_t group_offset(const work *w, int64_t head, int64_t position) {
     const mr_kv_cache *cache = &w->a->cache;
-    return mr_kv_group(cache, w->a->layer, w->blocks[position / cache->block_size], w->u.head, position % cache->block_size);
+    return mr_kv_group(cache, w->a->layer, w->blocks[position / cache->block_size], head, position % cache->block_size);
 }
 
 /* Widens positions [from, to) of the tile at `position`. */
@@ -385,7 +385,7 @@ static void widen(const work *w, int64_t position, int64_t from, int64_t to) {
     int32_t dtype = cache->dtype;
     if (w->direct) {
         for (int64_t i = from / LANES * LANES; i < to; i += LANES) {
-            int64_t offset = group_offset(w, position + i);
+            int64_t offset = group_offset(w, w->u.head, position + i);
             const char *keys = (const char *)cache->keys + offset;
             const char *values = (const char *)cache->values + offset;
             float *wide = w->wide_keys + i * head_dim;
@@ -416,7 +416,7 @@ static void widen(const work *w, int64_t position, int64_t from, int64_t to) {
         return;
     }
     for (int64_t i = from; i < to; i++) {
-        int64_t offset = group_offset(w, position + i);
+        int64_t offset = group_offset(w, w->u.head, position + i);
         const char *keys = (const char *)cache->keys + offset;
         const char *values = (const char *)cache->values + offset;
         int64_t lane = (position + i) % cache->block_size % lanes;
@@ -442,7 +442,7 @@ static void place_tile(const work *w, mr_attend_block *b, int64_t position, int6
             b->keys[i] = (const char *)(w->wide_keys + i * LANES * cache->head_dim);
             b->values[i] = (const char *)(w->wide_values + i * LANES * w->dim);
         } else if (i >= from / LANES && i * LANES < to) {
-            int64_t offset = group_offset(w, position + i * LANES);
+            int64_t offset = group_offset(w, w->u.head, position + i * LANES);
             b->keys[i] = (const char *)cache->keys + offset;
             b->values[i] = (const char *)cache->values + offset;
         } else {
@@ -451,8 +451,14 @@ static void place_tile(const work *w, mr_attend_block *b, int64_t position, int6
         b->next_keys[i] = b->keys[i];
         b->next_values[i] = b->values[i];
         int64_t next = position + MR_KEY_TILE + i * LANES;
-        if (w->direct && next < w->end) {
-            int64_t offset = group_offset(w, next);
+        int64_t head = w->u.head;
+        if (position + MR_KEY_TILE >= w->end && head + 1 < cache->num_kv_heads) {
+            /* The next head of the sequence is most often this thread's next item. */
+            next = w->begin / MR_KEY_TILE * MR_KEY_TILE + i * LANES;
+            head++;
+        }
+        if (w->direct && next + LANES > w->begin && next < w->end) {
+            int64_t offset = group_offset(w, head, next);
             b->next_keys[i] = (const char *)cache->keys + offset;
             b->next_values[i] = (const char *)cache->values + offset;
         }
