@@ -6,6 +6,7 @@ import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
 import io.millrace.engine.UnscoredResult;
 import java.util.ArrayDeque;
+import java.util.Locale;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -28,8 +29,11 @@ import org.openjdk.jmh.runner.options.OptionsBuilder;
 
 /**
  * Host time of a step on the engine thread: requests taken over, {@code schedule}, {@code settle}; the engine's time and what submitting
- * threads do are left out. Contexts are 8K tokens long, steps have room for one whole prompt, and with {@code misses} and {@code hits}
- * about one request ends and one enters per step. Run by {@code scripts/bench-scheduler}; arguments are JMH's.
+ * threads do are left out. As many requests run as there are places, each with a context of {@link #context} prompt tokens and what it
+ * has drawn; as soon as one ends the next enters, and its prompt is computed {@link #chunk} tokens a step. Answers are as long as it takes
+ * for the prompts of all to pass ({@code misses}), so that with {@code misses} every step carries one such chunk, every block of it hashed,
+ * looked up, indexed, and paid for with a block that is forgotten, beside a decode of everybody else; with {@code hits} a request enters
+ * about every fourth step and finds all of its prompt but the last block. Run by {@code scripts/bench-scheduler}; arguments are JMH's.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.SampleTime)
@@ -38,8 +42,8 @@ import org.openjdk.jmh.runner.options.OptionsBuilder;
 @Warmup(iterations = 3, time = 2)
 @Measurement(iterations = 5, time = 2)
 public class SchedulerBenchmark {
-    private static final int CONTEXT = 8192;
     private static final int BLOCK = 16;
+    private static final int TENANTS = 20;
 
     /** decode: hits and answers of 4K tokens, so that most steps only decode; misses: every prompt is new; hits: all but its last block is cached. */
     @Param({"decode", "misses", "hits"})
@@ -50,6 +54,13 @@ public class SchedulerBenchmark {
 
     @Param({"0", "10000"})
     public int queued;
+
+    @Param({"fcfs"})
+    public String policy;
+
+    /** Prompt tokens of a request. */
+    @Param({"8192"})
+    public int context;
 
     /** Prompt tokens in a step. */
     @Param({"2048"})
@@ -65,12 +76,13 @@ public class SchedulerBenchmark {
 
     @Setup(Level.Trial)
     public void fill() {
-        numOutput = load.equals("decode") ? 4096 : 2 * running * CONTEXT / chunk;
+        numOutput = load.equals("decode") ? 4096 : Math.max(64, (int) (2L * running * context / chunk));
         FakeEngine limitsOnly = FakeEngine.builder().vocabSize(1 << 17).maxModelLen(1 << 20).maxNumSeqs(running)
-                .maxNumBatchedTokens(chunk + running).blocks(running * (CONTEXT + numOutput) / BLOCK * 5 / 4, BLOCK).build();
-        scheduler = new Scheduler(limitsOnly, new SchedulerConfig(running, chunk + running, chunk, 1 << 20), System::nanoTime,
+                .maxNumBatchedTokens(chunk + running).blocks(running * (context + numOutput) / BLOCK * 5 / 4, BLOCK).build();
+        scheduler = new Scheduler(limitsOnly, new SchedulerConfig(running, chunk + running, chunk, 1 << 20, true,
+                QueueConfig.of(SchedulingPolicy.valueOf(policy.toUpperCase(Locale.ROOT)), TENANTS)), System::nanoTime,
                 SchedulerListener.NONE);
-        shared = random.ints(CONTEXT - BLOCK, 0, 1 << 17).toArray();
+        shared = random.ints(context - BLOCK, 0, 1 << 17).toArray();
         for (int i = 0; i < 20 * running; i++) {
             makeReady();
             step();
@@ -82,13 +94,13 @@ public class SchedulerBenchmark {
     public void makeReady() {
         int missing = running + queued - scheduler.progress().numRunning - scheduler.progress().numWaiting - ready.size();
         for (int i = 0; i < missing; i++) {
-            int numPrompt = CONTEXT - random.nextInt(BLOCK);
+            int numPrompt = context - random.nextInt(BLOCK);
             int[] prompt = random.ints(numPrompt, 0, 1 << 17).toArray();
             if (!load.equals("misses")) {
                 System.arraycopy(shared, 0, prompt, 0, Math.min(shared.length, numPrompt));
             }
-            ready.add(new RequestState(++numMade, new GenerationRequest(prompt, SamplingParams.greedy(numOutput / 2 + random.nextInt(numOutput)), answers), BLOCK,
-                    System.nanoTime(), null));
+            ready.add(new RequestState(++numMade, new GenerationRequest(prompt, SamplingParams.greedy(numOutput / 2 + random.nextInt(numOutput)), answers, null,
+                    new Terms(random.nextInt(TENANTS), random.nextInt(3), 0)), BLOCK, System.nanoTime(), null));
         }
     }
 
