@@ -6,6 +6,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.Objects;
 import java.util.function.IntSupplier;
 
 /**
@@ -45,6 +46,27 @@ public final class CpuKernels {
     /** The hot call. A class of its own: its handle must not be bound before the library is loaded. */
     private static final class Hot {
         static final MethodHandle PROGRAM_RUN = MillraceCpu.mr_program_run$handle();
+    }
+
+    /**
+     * Loads the library, if that is possible, and binds what loading a model calls: each new kind of call costs some milliseconds. Any thread.
+     */
+    public static void warmUp() {
+        if (library().loaded()) {
+            MillraceCpu.mr_team_create$handle();
+            MillraceCpu.mr_memory_allocate$handle();
+            MillraceCpu.mr_memory_free$handle();
+            MillraceCpu.mr_packed_weight_bytes$handle();
+            MillraceCpu.mr_defer_weight$handle();
+            MillraceCpu.mr_defer_rows$handle();
+            MillraceCpu.mr_bytes_to_pack$handle();
+            MillraceCpu.mr_pack_some$handle();
+            MillraceCpu.mr_team_scratch_bytes$handle();
+            MillraceCpu.mr_program_prepare$handle();
+            MillraceCpu.mr_has_bf16_dot$handle();
+            MillraceCpu.mr_isa_mask$handle();
+            Objects.requireNonNull(Hot.PROGRAM_RUN);
+        }
     }
 
     public static NativeLibrary library() {

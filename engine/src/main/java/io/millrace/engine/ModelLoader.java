@@ -8,6 +8,7 @@ import io.millrace.engine.model.ModelFamily;
 import io.millrace.engine.model.WeightBinder;
 import io.millrace.engine.text.BrokenChatTemplate;
 import io.millrace.engine.text.ChatTemplate;
+import io.millrace.engine.text.HfTokenizer;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.engine.weights.QuantizationCache;
 import io.millrace.engine.weights.QuantizedWeights;
@@ -51,6 +52,12 @@ public final class ModelLoader {
     private static final int MAX_THREADS = 1024;
 
     private ModelLoader() {}
+
+    /** Loads native libraries ahead of {@link #load}, which otherwise does so. Any thread; what cannot be loaded is told there. */
+    public static void warmUp() {
+        Backends.warmUp();
+        HfTokenizer.warmUp();
+    }
 
     /** An engine without its text side, and what to say about it. */
     private record Bound(String name, ModelEngine engine, LoadedModel.GenerationDefaults defaults, List<String> report, WeightSource weights) {

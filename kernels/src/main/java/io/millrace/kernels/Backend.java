@@ -40,6 +40,14 @@ public interface Backend extends AutoCloseable {
     /** The same with values that {@code filler} computes straight into the backend's memory: for tables that grow with the context. */
     Tensor constant(String name, long rows, long cols, RowFiller filler);
 
+    /**
+     * A {@link #constant(String, long, long, RowFiller)} whose row {@code p} is read only in steps with a sequence of more than {@code p} tokens:
+     * rows may be computed when such a step comes. Nobody but ops may read it.
+     */
+    default Tensor positionTable(String name, long positions, long cols, RowFiller filler) {
+        return constant(name, positions, cols, filler);
+    }
+
     /** Takes over a weight made of row-stacked parts of equal width (q|k|v, gate|up); formats may differ. The parts are copied or repacked. */
     Weight weight(String name, WeightPart... parts);
 

@@ -1,5 +1,6 @@
 package io.millrace.kernels;
 
+import io.millrace.bindings.CpuKernels;
 import io.millrace.kernels.cpu.NativeCpuBackend;
 import io.millrace.kernels.cpu.Processors;
 import io.millrace.kernels.reference.ReferenceBackend;
@@ -7,6 +8,11 @@ import io.millrace.kernels.reference.ReferenceBackend;
 /** The backends by name. The one place that knows them all. */
 public final class Backends {
     private Backends() {}
+
+    /** Loads the native library and binds its functions, if it is there. Any thread. */
+    public static void warmUp() {
+        CpuKernels.warmUp();
+    }
 
     /** {@link #create(String, BatchLimits, int, Arithmetic)} with exact products. */
     public static Backend create(String name, BatchLimits limits, int threads) {

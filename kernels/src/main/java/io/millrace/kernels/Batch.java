@@ -154,6 +154,15 @@ public final class Batch {
         return t0;
     }
 
+    /** Tokens of the longest sequence after the step. */
+    public int maxContextLen() {
+        int longest = 0;
+        for (int s = 0; s < numSequences(); s++) {
+            longest = Math.max(longest, contextLen.getAtIndex(I32, s));
+        }
+        return longest;
+    }
+
     /** Asks for the logits of token {@code t}. Returns the logit row; set its {@link #sampling} entry next. */
     public int addLogitRow(int t) {
         int r = numLogitRows();

@@ -173,6 +173,30 @@ public interface BackendProperties extends BackendUnderTest {
         }
     }
 
+    /** Property: a table by position has, for every position of a step, the row that its filler gives, however far steps jump. */
+    @Test
+    default void aPositionTableIsThereAsFarAsStepsReach() {
+        try (Backend b = create(new BatchLimits(8, 2, 400, 2, 1), 1)) {
+            AttentionShape shape = new AttentionShape(1, 1, 2, 1f);
+            Tensor qkv = b.activations("qkv", Extent.TOKENS, shape.qkvCols());
+            RowFiller cosine = (row, values) -> values[0] = row;
+            Rope rope = new Rope(b.positionTable("cos", 6000, 1, cosine), b.positionTable("sin", 6000, 1, (row, values) -> values[0] = 0), 2);
+            KvCache cache = b.kvCache(new KvCacheShape(1, 400, 16, 1, 2, DType.F32));
+            Program program = b.record(ops -> ops.ropeAndCache(qkv, rope, shape, cache, 0));
+            int[] blocks = java.util.stream.IntStream.range(0, 400).toArray();
+            for (int position : new int[] {0, 3, 511, 512, 5999, 40}) {
+                b.batch().clear();
+                b.batch().addSequence(new int[6000], 7, 1, blocks, 400);
+                b.batch().addSequence(new int[6000], position, 1, blocks, 400);
+                TestValues.write(qkv, new float[] {1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0});
+                b.run(program);
+                float[] out = TestValues.read(qkv, 2);
+                assertThat(out[0]).isEqualTo(7f);
+                assertThat(out[6]).as("position %d", position).isEqualTo((float) position);
+            }
+        }
+    }
+
     /** Property: head counts whose product leaves an int are refused, not wrapped into something that looks small. */
     @Test
     default void attentionShapesThatWrapAreRefused() {

@@ -1,7 +1,9 @@
 package io.millrace.server;
 
 import io.millrace.server.cli.MillraceCommand;
+import io.millrace.server.cli.PlainServe;
 import io.millrace.server.console.Logging;
+import java.util.OptionalInt;
 
 /** The program's entry. Exit codes are those of {@link io.millrace.server.cli.ExitCodes}. */
 public final class Main {
@@ -9,6 +11,7 @@ public final class Main {
 
     public static void main(String[] args) {
         Logging.install();
-        System.exit(MillraceCommand.execute(args));
+        OptionalInt plain = PlainServe.execute(args);
+        System.exit(plain.isPresent() ? plain.getAsInt() : MillraceCommand.execute(args));
     }
 }

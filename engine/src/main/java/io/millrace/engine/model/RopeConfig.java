@@ -157,8 +157,8 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling, double at
         }
         // Straight into the backend's memory: at a million positions the tables are half a gigabyte.
         Angles angles = new Angles(frequencies, numPositions, attentionFactor);
-        Tensor cos = backend.constant(name + ".cos", numPositions, frequencies.length, angles::cosines);
-        Tensor sin = backend.constant(name + ".sin", numPositions, frequencies.length, angles::sines);
+        Tensor cos = backend.positionTable(name + ".cos", numPositions, frequencies.length, angles::cosines);
+        Tensor sin = backend.positionTable(name + ".sin", numPositions, frequencies.length, angles::sines);
         return new Rope(cos, sin, rotaryDim);
     }
 

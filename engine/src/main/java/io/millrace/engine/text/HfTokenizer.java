@@ -31,6 +31,11 @@ public final class HfTokenizer implements Tokenizer {
         };
     }
 
+    /** Loads the native library ahead of need. @throws EngineException {@code TOK-004} */
+    public static void warmUp() {
+        TokenizersNativeLibrary.load();
+    }
+
     /**
      * @param folder a model folder with a {@code tokenizer.json}
      * @throws EngineException TOK-001 the file is missing, TOK-002 too large, TOK-003 unreadable or malformed, TOK-004 no native library

@@ -53,6 +53,7 @@ public final class NativeCpuBackend implements Backend {
     /** Elements that lost bits when they were taken over, by the format they had. */
     private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
     private List<Integer> bound = List.of();
+    private final List<PositionTable> positionTables = new ArrayList<>();
     private long weightBytes;
     private long constantBytes;
     private long activationBytes;
@@ -184,6 +185,16 @@ public final class NativeCpuBackend implements Backend {
     }
 
     @Override
+    public Tensor positionTable(String name, long positions, long cols, RowFiller filler) {
+        requireOpen();
+        OpChecks.constant(name, positions, cols);
+        MemorySegment data = allocate(positions * cols * DType.F32.bytes());
+        constantBytes += data.byteSize();
+        positionTables.add(new PositionTable(data, positions, Math.toIntExact(cols), filler));
+        return new Tensor(name, DType.F32, Extent.FIXED, positions, cols, data);
+    }
+
+    @Override
     public Weight weight(String name, WeightPart... parts) {
         return weight(name, false, parts);
     }
@@ -297,6 +308,10 @@ public final class NativeCpuBackend implements Backend {
             throw OpChecks.foreign("run", "program", program, name());
         }
         requireOpen();
+        int positions = positionTables.isEmpty() ? 0 : batches[slot].maxContextLen();
+        for (int i = 0; i < positionTables.size(); i++) {
+            positionTables.get(i).reach(positions);
+        }
         CpuKernels.run(team, own.ops(), own.numOps(), nativeBatches[slot]);
     }
 

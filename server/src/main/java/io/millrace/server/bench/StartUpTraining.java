@@ -1,8 +1,15 @@
 package io.millrace.server.bench;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.millrace.engine.EngineConfig;
+import io.millrace.engine.LoadedModel;
+import io.millrace.engine.ModelLoader;
+import io.millrace.engine.SamplingParams;
+import io.millrace.engine.TextGenerator;
 import java.io.IOException;
 import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 
@@ -14,6 +21,26 @@ public final class StartUpTraining {
     private static final int ROUNDS = 20;
 
     private StartUpTraining() {}
+
+    /**
+     * Loads a GGUF file of its own making, whose vocabulary is large enough that the loops over it count as hot, and computes a few tokens.
+     *
+     * @return tokens computed
+     */
+    public static int loadGguf(EngineConfig settings) throws IOException {
+        Path file = Files.createTempFile("millrace-training", ".gguf");
+        try {
+            TrainingModel.write(file);
+            try (LoadedModel model = ModelLoader.load(file, settings.withLimits(64, 2, 64).withKvCache("auto", 32))) {
+                model.engine().packSome();
+                int[] prompt = model.tokenizer().encode("once upon a time", true);
+                return new TextGenerator(model.engine()).generate(List.of(prompt), SamplingParams.greedy(4), TextGenerator.StepListener.NONE)
+                        .getFirst().length;
+            }
+        } finally {
+            Files.deleteIfExists(file);
+        }
+    }
 
     /** Sends the requests; an answer that is no success is passed over, since only the visited code matters. */
     public static void run(int port, List<String> apiKeys) throws IOException {

@@ -103,6 +103,16 @@ public final class MillraceCommand implements Runnable {
         line.getSubcommands().values().forEach(MillraceCommand::configure);
     }
 
+    /** Reports the failure of a command that ran without picocli, as picocli's would be. @return the exit code */
+    static int failed(String command, Exception failure) {
+        try {
+            CommandLine line = commandLine(command).getSubcommands().get(command);
+            return report(failure, line, false);
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
     private static boolean isVerbose(CommandLine.ParseResult parsed) {
         return parsed.hasMatchedOption("--verbose") || (parsed.hasSubcommand() && isVerbose(parsed.subcommand()));
     }

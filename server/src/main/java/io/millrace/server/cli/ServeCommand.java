@@ -1,32 +1,9 @@
 package io.millrace.server.cli;
 
-import io.millrace.engine.LoadedModel;
-import io.millrace.scheduler.GenerationService;
-import io.millrace.scheduler.SchedulingPolicy;
-import io.millrace.server.bench.StartUpTraining;
-import io.millrace.server.config.ServerConfig;
 import io.millrace.server.config.Setting;
-import io.millrace.server.console.Texts;
-import io.millrace.server.http.HttpServer;
-import io.millrace.server.http.HttpServerConfig;
-import io.millrace.server.serving.Generation;
-import io.millrace.server.serving.SchedulerMetrics;
-import io.millrace.telemetry.HttpMetrics;
-import io.millrace.telemetry.MetricRegistry;
-import java.io.IOException;
-import java.io.PrintStream;
-import java.lang.System.Logger.Level;
-import java.net.InetSocketAddress;
-import java.net.ServerSocket;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.EnumSet;
-import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.atomic.AtomicReference;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -35,13 +12,10 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** {@code millrace serve}: the server, until a signal ends it. */
+/** {@code millrace serve} as picocli knows it; {@link ServeRun} does it. Usual command lines go there by way of {@link PlainServe}. */
 @Command(name = "serve", sortOptions = false, header = "Serve a model over HTTP with OpenAI's API.%n",
         synopsisHeading = "Usage: ", customSynopsis = "./millrace serve [MODEL] [flags]")
 final class ServeCommand implements Callable<Integer> {
-    private static final System.Logger LOG = System.getLogger("io.millrace.server");
-    private static final Duration STATS_INTERVAL = Duration.ofSeconds(5);
-
     @Spec
     private CommandSpec spec;
 
@@ -63,160 +37,7 @@ final class ServeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
-        Duration runtime = sinceStart();
-        ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), positionalModel);
-        config.requireKeysToTellApart();
-        config.modelPath();
-        checkAddress(config);
-        AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
-        AtomicReference<HttpMetrics> httpMetrics = new AtomicReference<>();
-        Generation generation = Generation.open(config, model -> {
-            MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
-            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype(), config.prefixCaching()));
-            httpMetrics.set(new HttpMetrics(registry));
-            return metrics.get();
-        });
-        Duration loaded = sinceStart();
-        HttpServer server;
-        try {
-            server = HttpServer.start(httpConfig(config, generation.model()), generation.model(), generation.service(),
-                    out -> metrics.get().writeText(generation.service(), out), httpMetrics.get());
-        } catch (RuntimeException e) {
-            generation.close();
-            throw isAddressFailure(e) ? addressFailure(config, e) : e;
-        }
-        report(config, generation, server.port());
-        LOG.log(Level.INFO, StartUpTimes.line(sinceStart(), runtime, loaded, generation.model().phases()) + ", "
-                + Texts.count(generation.service().limits().maxModelLen()) + " tokens per sequence" + packing(generation.model().engine().bytesToPack()));
-        generation.packWhileIdle();
-        if (trainStartUp) {
-            StartUpTraining.run(server.port(), config.apiKeys());
-            server.close();
-            generation.close();
-            return ExitCodes.OK;
-        }
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> shutDown(config, generation, server), "millrace-shutdown"));
-        EndSignals.install(() -> {
-            var status = generation.service().status();
-            return status.numRunning() + status.numWaiting();
-        });
-        if (config.logStats()) {
-            logStats(metrics.get(), generation.service());
-        }
-        // The signal's hook ends the process; this thread has nothing left to do.
-        new CountDownLatch(1).await();
-        return ExitCodes.OK;
-    }
-
-    private static String packing(long bytes) {
-        // Less is done within a few steps.
-        return bytes < 64L << 20 ? "" : "; " + Texts.bytes(bytes) + " of weights are packed while it is idle, and in its first steps";
-    }
-
-    private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
-        return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
-                .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).baseSeed(config.seed()).version(Version.text())
-                .shutdownTimeout(config.shutdownTimeout())
-                .priorities(config.queueing().policy() == SchedulingPolicy.PRIORITY).build();
-    }
-
-    /** A taken port is known before gigabytes are read. */
-    private static void checkAddress(ServerConfig config) {
-        try (ServerSocket socket = new ServerSocket()) {
-            socket.bind(new InetSocketAddress(config.host(), config.port()));
-        } catch (IOException | IllegalArgumentException e) {
-            throw addressFailure(config, e);
-        }
-    }
-
-    private static boolean isAddressFailure(Throwable failure) {
-        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-            if (cause instanceof java.net.BindException) {
-                return true;
-            }
-        }
-        return false;
-    }
-
-    private static CommandFailure addressFailure(ServerConfig config, Exception cause) {
-        boolean unresolved = new InetSocketAddress(config.host(), 0).isUnresolved();
-        String why = unresolved ? "the host name is not known; give an address of this machine, such as --host 127.0.0.1"
-                : cause.getMessage() + "; choose another --port (0 takes a free one) or --host, or end the process that listens there";
-        return new CommandFailure("SRV-002", "cannot listen on " + config.host() + ":" + config.port() + ": " + why, ExitCodes.ADDRESS, cause);
-    }
-
-    private static void report(ServerConfig config, Generation generation, int port) {
-        PrintStream out = System.err;
-        StringBuilder text = new StringBuilder(1024);
-        List<String> names = config.modelNames(generation.model().name());
-        text.append("\n  Millrace ").append(Version.text()).append("\n\n");
-        text.append("  serving  ").append(String.join(", ", names))
-                .append(generation.model().chatTemplate().isPresent() ? "" : "  (no chat template: completions only)").append('\n');
-        for (String line : generation.model().report()) {
-            text.append("  ").append(line).append('\n');
-        }
-        text.append("  queue    ").append(Texts.count(config.maxNumQueuedRequests())).append(" waiting requests, then 429; prompts in chunks of ")
-                .append(Texts.count(generation.schedulerConfig().maxPrefillChunk())).append(" tokens\n");
-        text.append("  access   ").append(config.apiKeys().isEmpty() ? "no API key asked for" : config.apiKeys().size() + " API key(s)").append('\n');
-        String host = config.host().contains(":") ? "[" + config.host() + "]" : config.host();
-        String url = "http://" + (host.equals("0.0.0.0") ? "127.0.0.1" : host) + ":" + port + "/v1";
-        text.append("\n  ").append(url).append("\n\n  curl ").append(url).append("/completions -H 'Content-Type: application/json'")
-                .append(config.apiKeys().isEmpty() ? "" : " -H 'Authorization: Bearer KEY'")
-                .append(" -d '{\"model\": \"").append(names.getFirst()).append("\", \"prompt\": \"Once upon a time\", \"max_tokens\": 60}'\n");
-        out.println(text);
-        if (config.apiKeys().isEmpty() && !isLoopback(config.host())) {
-            LOG.log(Level.WARNING, "listening on " + config.host() + " without an API key: anyone who reaches this machine can use it; set --api-key");
-        }
-    }
-
-    private static boolean isLoopback(String host) {
-        InetSocketAddress address = new InetSocketAddress(host, 0);
-        return !address.isUnresolved() && address.getAddress().isLoopbackAddress();
-    }
-
-    /** Since the launcher started Java; without it, or where its shell cannot tell the time, since the process began. */
-    private static Duration sinceStart() {
-        try {
-            String started = System.getProperty("millrace.started");
-            if (started != null) {
-                // The shell writes the decimal sign of its locale.
-                long millis = Math.round(Double.parseDouble(started.replace(',', '.')) * 1000);
-                return Duration.ofMillis(Math.max(0, System.currentTimeMillis() - millis));
-            }
-            // Exact to a tick of 10 ms; ProcessHandle's start is off by up to a second, since it adds the whole seconds of boot time.
-            String stat = Files.readString(Path.of("/proc/self/stat"));
-            long startTicks = Long.parseLong(stat.substring(stat.lastIndexOf(')') + 2).split(" ")[19]);
-            double uptime = Double.parseDouble(Files.readString(Path.of("/proc/uptime")).split(" ")[0]);
-            return Duration.ofMillis(Math.round(uptime * 1000 - startTicks * 10.0));
-        } catch (IOException | RuntimeException e) {
-            return ProcessHandle.current().info().startInstant().map(start -> Duration.between(start, Instant.now())).orElse(Duration.ZERO);
-        }
-    }
-
-    private static void logStats(SchedulerMetrics metrics, GenerationService service) {
-        Thread.ofPlatform().daemon().name("millrace-stats").start(() -> {
-            while (true) {
-                try {
-                    Thread.sleep(STATS_INTERVAL);
-                } catch (InterruptedException e) {
-                    return;
-                }
-                String line = metrics.line(service);
-                if (line != null) {
-                    LOG.log(Level.INFO, line);
-                }
-            }
-        });
-    }
-
-    /** Runs in the shutdown hook: from here on /ready answers 503, running requests end by themselves or with the timeout. */
-    private static void shutDown(ServerConfig config, Generation generation, HttpServer server) {
-        var status = generation.service().status();
-        int open = status.numRunning() + status.numWaiting();
-        LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " requests may finish within "
-                + config.shutdownTimeout().toSeconds() + " s; a second signal ends them at once");
-        server.close();
-        generation.close();
-        LOG.log(Level.INFO, "ended");
+        Duration runtime = ServeRun.sinceStart();
+        return ServeRun.serve(SettingOptions.read(spec.commandLine().getParseResult(), positionalModel), trainStartUp, runtime);
     }
 }

@@ -35,6 +35,13 @@ public final class HttpServer implements AutoCloseable {
         this.config = config;
     }
 
+    /** Has the classes of the web server loaded and initialised, so that {@link #start} finds them; opens nothing. Any thread. */
+    public static void warmUp() {
+        WebServer.builder().shutdownHook(false).protocolsDiscoverServices(false)
+                .addConnectionSelector(Http1ConnectionSelector.builder().config(Http1Config.create()).build())
+                .routing(routing -> routing.any((request, response) -> response.send())).build();
+    }
+
     /** {@link #start(HttpServerConfig, LoadedModel, GenerationService, MetricsSource, HttpMetrics)} without metrics of its own. */
     public static HttpServer start(HttpServerConfig config, LoadedModel model, GenerationService service, MetricsSource metrics) {
         return start(config, model, service, metrics, new HttpMetrics(MetricRegistry.forModel(model.name())));
