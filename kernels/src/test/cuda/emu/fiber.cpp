@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#if defined(__x86_64__)
+#ifdef EMU_SWITCH_BY_HAND
 asm(R"(
 .text
 .globl mr_emu_switch
@@ -37,7 +37,7 @@ void Fiber::prepare(void *stack, void (*entry)()) {
     bottom_ = stack;
     size_ = stack_bytes;
     fake_stack_ = nullptr;
-#if defined(__x86_64__)
+#ifdef EMU_SWITCH_BY_HAND
     // As if entry had been called from nowhere: the stack is 16-byte aligned before the (missing) return address.
     void **top = reinterpret_cast<void **>((reinterpret_cast<uintptr_t>(stack) + stack_bytes) & ~uintptr_t{63});
     *--top = nullptr;

@@ -1,10 +1,13 @@
 // A fiber: a stack of its own and a switch by hand. On x86-64 a switch saves the six registers that a call preserves and costs some tens of
-// nanoseconds; elsewhere ucontext does the same with a system call. Floating-point control words are not switched: nobody changes them.
+// nanoseconds; elsewhere, or with EMU_UCONTEXT, ucontext does the same with a system call. Floating-point control words are not switched:
+// nobody changes them.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(EMU_UCONTEXT)
+#define EMU_SWITCH_BY_HAND 1
+#else
 #include <ucontext.h>
 #endif
 #if defined(__SANITIZE_ADDRESS__)
@@ -33,7 +36,7 @@ class Fiber {
 #ifdef EMU_ASAN
         __sanitizer_start_switch_fiber(&fake_stack_, to.bottom_, to.size_);
 #endif
-#if defined(__x86_64__)
+#ifdef EMU_SWITCH_BY_HAND
         mr_emu_switch(&sp_, to.sp_);
 #else
         swapcontext(&context_, &to.context_);
@@ -49,7 +52,7 @@ class Fiber {
     }
 
   private:
-#if defined(__x86_64__)
+#ifdef EMU_SWITCH_BY_HAND
     void *sp_ = nullptr;
 #else
     ucontext_t context_;
