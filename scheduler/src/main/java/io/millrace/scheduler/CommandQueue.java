@@ -16,8 +16,9 @@ final class CommandQueue {
         abstract void run();
 
         /**
-         * Runs instead of {@link #run}, in the place of an engine thread whose step does not return: nothing may be freed then. What
-         * it leaves undone must be of no consequence once every request has been told its end.
+         * Runs instead of {@link #run}, in the place of an engine thread that does not return: nothing may be freed then. What
+         * it leaves undone must be of no consequence once every request has been told its end. A command that thread had taken already
+         * is run as well when it is back.
          */
         void runDuringStep() {}
 
@@ -66,9 +67,11 @@ final class CommandQueue {
         }
     }
 
-    /** All commands pushed so far, oldest first, linked by {@link Command#next}; null if there are none. Consumer only. */
+    /** All commands pushed so far, oldest first, linked by {@link Command#next}; null if there are none or it is closed. Consumer only. */
     Command takeAll() {
-        return top.get() == null ? null : reverse(top.getAndSet(null));
+        Command seen = top.get();
+        // Once closed it stays so: who stands in for the consumer may come after the end.
+        return seen == null || seen == CLOSED ? null : reverse(top.getAndSet(null));
     }
 
     /** Takes what is left and refuses whatever comes later. Consumer only. */

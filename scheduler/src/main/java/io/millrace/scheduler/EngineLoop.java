@@ -63,7 +63,7 @@ public final class EngineLoop implements GenerationService {
         commands.setConsumer(thread);
         StepGuard guard = new StepGuard();
         this.steps = new StepPipeline(engine, scheduler, guard, options.asyncScheduling(), nanoTime);
-        this.standIn = new StandIn(engine, scheduler, admission, commands, steps, guard, thread, nanoTime);
+        this.standIn = new StandIn(engine, scheduler, admission, commands, () -> inHand, steps, guard, thread, nanoTime);
         this.watchdog = new Watchdog(standIn, options.stepTimeout(), thread, nanoTime.getAsLong());
         this.watchdogThread = Thread.ofPlatform().name("millrace-watchdog").daemon().unstarted(this::watch);
     }
@@ -207,9 +207,10 @@ public final class EngineLoop implements GenerationService {
      */
     @Override
     public void shutdown(Duration grace) {
-        accepting = false;
         grace = grace.compareTo(LONGEST_GRACE) < 0 ? grace : LONGEST_GRACE;
         long giveUp = shorten(System.nanoTime() + grace.toNanos()) + lastStep.toNanos();
+        // After the deadline, which the engine thread looks at from here on.
+        accepting = false;
         commands.push(new Wake());
         if (Thread.currentThread() == thread) {
             return;

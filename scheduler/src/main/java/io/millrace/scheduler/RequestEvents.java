@@ -86,10 +86,13 @@ final class RequestEvents {
             request.firstTokenNanos = now;
         }
         request.lastTokenNanos = now;
-        enter(listener);
+        tellToken(isFirst, since);
+        if (request.toldEnd) {
+            // While the listener kept this thread.
+            return false;
+        }
+        enter(request);
         try {
-            tellToken(isFirst, since);
-            enter(request);
             request.sink.onToken(tokenId, result, row);
             return true;
         } catch (Throwable t) {
@@ -101,14 +104,18 @@ final class RequestEvents {
     }
 
     private void tellToken(boolean isFirst, long since) {
+        SchedulerListener callee = listener;
+        enter(callee);
         try {
             if (isFirst) {
-                listener.onFirstToken(since);
+                callee.onFirstToken(since);
             } else {
-                listener.onNextToken(since);
+                callee.onNextToken(since);
             }
         } catch (Throwable t) {
             dropListener(t);
+        } finally {
+            leave();
         }
     }
 
@@ -118,10 +125,15 @@ final class RequestEvents {
             return;
         }
         request.toldEnd = true;
-        enter(listener);
+        SchedulerListener callee = listener;
+        enter(callee);
         try {
-            endInMetrics(request, reason);
-            enter(request);
+            endInMetrics(callee, request, reason);
+        } finally {
+            leave();
+        }
+        enter(request);
+        try {
             endAtSink(request, reason, stopTokenId, message);
         } finally {
             leave();
@@ -139,13 +151,13 @@ final class RequestEvents {
             // It would keep this thread, too.
             listener = SchedulerListener.NONE;
         }
-        endInMetrics(request, reason);
+        endInMetrics(listener, request, reason);
         endAtSink(request, reason, -1, message);
     }
 
-    private void endInMetrics(RequestState request, FinishReason reason) {
+    private void endInMetrics(SchedulerListener callee, RequestState request, FinishReason reason) {
         try {
-            listener.onFinished(request, reason);
+            callee.onFinished(request, reason);
         } catch (Throwable t) {
             dropListener(t);
         }

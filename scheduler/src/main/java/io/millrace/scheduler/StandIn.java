@@ -16,19 +16,22 @@ final class StandIn implements Watchdog.Patient {
     private final Progress progress;
     private final Admission admission;
     private final CommandQueue commands;
+    /** The command that the engine thread is running, and those behind it: they run again when it is back, which does no harm. */
+    private final Supplier<CommandQueue.Command> inHand;
     private final StepPipeline steps;
     private final StepGuard guard;
     private final Thread engineThread;
     private final LongSupplier nanoTime;
     private volatile boolean over;
 
-    StandIn(Engine engine, Scheduler scheduler, Admission admission, CommandQueue commands, StepPipeline steps, StepGuard guard,
-            Thread engineThread, LongSupplier nanoTime) {
+    StandIn(Engine engine, Scheduler scheduler, Admission admission, CommandQueue commands,
+            Supplier<CommandQueue.Command> inHand, StepPipeline steps, StepGuard guard, Thread engineThread, LongSupplier nanoTime) {
         this.engine = engine;
         this.scheduler = scheduler;
         this.progress = scheduler.progress();
         this.admission = admission;
         this.commands = commands;
+        this.inHand = inHand;
         this.steps = steps;
         this.guard = guard;
         this.engineThread = engineThread;
@@ -54,9 +57,8 @@ final class StandIn implements Watchdog.Patient {
             // Before the engine thread can come back, or it would settle tokens for requests that have been told their end; and before
             // anybody is told, or who tries again at once would be taken in only to be ended at the watchdog's next look.
             steps.abandon(message == null ? "the server is shutting down" : message);
-            for (CommandQueue.Command c = commands.takeAll(); c != null; c = c.next()) {
-                c.runDuringStep();
-            }
+            runDuringStep(inHand.get());
+            runDuringStep(commands.takeAll());
             scheduler.tellAll(reason, message);
             return true;
         };
@@ -65,6 +67,12 @@ final class StandIn implements Watchdog.Patient {
             done = scheduler.events().duringCall(engineThread, callee -> act.get());
         }
         return done != null && done;
+    }
+
+    private static void runDuringStep(CommandQueue.Command command) {
+        for (; command != null; command = command.next()) {
+            command.runDuringStep();
+        }
     }
 
     @Override

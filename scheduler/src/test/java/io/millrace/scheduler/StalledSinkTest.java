@@ -9,9 +9,12 @@ import io.millrace.engine.StepResult;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.logging.Level;
@@ -174,17 +177,63 @@ class StalledSinkTest {
         assertThat(engine.numLive()).isZero();
     }
 
-    /** Shutting down does not wait for it either. */
+    /** An abort ends in the sink that gets stuck; requests that the engine thread took over together with it are told, too. */
     @Test
-    void shutdownDoesNotWaitForAStuckSink() throws Exception {
-        EngineLoop loop = EngineLoop.start(engine, new SchedulerConfig(4, 256, 256, 20), SchedulerListener.NONE,
+    void whatWasTakenWithTheCommandThatGotStuckIsTold() throws Exception {
+        Semaphore steps = new Semaphore(0);
+        FakeEngine held = FakeEngine.builder().maxNumSeqs(4).hook(plan -> steps.acquireUninterruptibly()).build();
+        AtomicReference<EngineLoop> self = new AtomicReference<>();
+        AtomicReference<RequestHandle> first = new AtomicReference<>();
+        List<RecordingSink> later = List.of(new RecordingSink(), new RecordingSink(), new RecordingSink());
+        try (EngineLoop loop = EngineLoop.start(held, new SchedulerConfig(4, 256, 256, 20), new SchedulerListener() {
+            @Override
+            public void onStep(StepStats stats) {
+                // Behind the step and in front of the next look at the commands: they are taken as one chain.
+                if (stats.stepId() == 1) {
+                    first.get().abort();
+                    for (RecordingSink sink : later) {
+                        self.get().submit(request(1, sink));
+                    }
+                }
+            }
+        }, LoopOptions.defaults().withStepTimeout(Duration.ofMillis(100)))) {
+            self.set(loop);
+            Stuck stuck = new Stuck(true, false);
+            first.set(loop.submit(request(0, stuck)));
+            steps.release(1000);
+            for (RecordingSink sink : later) {
+                assertThat(sink.awaitEnd()).isTrue();
+                assertThat(sink.message).startsWith("SCH-019");
+            }
+            release.release();
+            await("the engine is back", () -> loop.status().stall() == null && loop.status().numFreeBlocks() == 64);
+            expectServed(loop, 7);
+            loop.checkIntegrity();
+            assertThat(stuck.numFinishes).hasValue(1);
+            assertThat(later).allSatisfy(sink -> assertThat(sink.numFinishes()).isEqualTo(1));
+        }
+        assertThat(held.numLive()).isZero();
+    }
+
+    /** Shutting down does not wait for it either, be it stuck in the middle or when it is told of the shutdown; and what is closed stays closed. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void shutdownDoesNotWaitForAStuckSink(boolean atItsEnd) throws Exception {
+        FakeEngine slow = FakeEngine.builder().maxNumSeqs(4).hook(plan -> LockSupport.parkNanos(1_000_000)).build();
+        EngineLoop loop = EngineLoop.start(slow, new SchedulerConfig(4, 256, 256, 20), SchedulerListener.NONE,
                 LoopOptions.defaults().withLastStep(Duration.ofMillis(200)));
         RecordingSink other = new RecordingSink();
-        loop.submitAll(List.of(request(0, new Stuck(false, false)), request(1, other)));
+        SamplingParams longer = SamplingParams.greedy(400);
+        loop.submitAll(List.of(new GenerationRequest(Harness.prompt(0, 10), longer, new Stuck(atItsEnd, false)),
+                new GenerationRequest(Harness.prompt(1, 11), longer, other)));
         assertThat(other.awaitFirstToken()).isTrue();
         loop.shutdown(Duration.ofMillis(50));
         assertThat(other.awaitEnd()).isTrue();
         assertThat(other.reason).isEqualTo(FinishReason.ABORT);
+        if (atItsEnd) {
+            assertThat(CompletableFuture.runAsync(loop::checkIntegrity)).failsWithin(Duration.ofSeconds(20)).withThrowableOfType(ExecutionException.class)
+                    .withMessageContaining("the engine loop has ended");
+        }
         release.release();
         await("the thread ends", () -> !loop.status().alive());
     }
@@ -216,6 +265,7 @@ class StalledSinkTest {
             expectServed(loop, 7);
             loop.checkIntegrity();
             assertThat(numCalls).hasValue(5);
+            assertThat(sinks).as("no token after the end").allSatisfy(sink -> assertThat(sink.fault()).isNull());
         }
     }
 }
