@@ -140,18 +140,24 @@ final class StepPipeline {
         }
     }
 
-    /** The engine is done with every step that was submitted; what they computed is dropped. */
-    void awaitAll() {
+    /**
+     * The engine is done with every step that was submitted; what they computed is dropped.
+     *
+     * @return what the first of them that failed ended with; null if none did
+     */
+    Throwable awaitAll() {
+        Throwable failure = null;
         for (; numInFlight > 0; removeOldest()) {
             try {
                 if (depth > 1) {
                     await(plans[0], tickets[0]);
                 }
             } catch (RuntimeException | Error e) {
-                // Told already, or soon: a failed step fails those behind it.
                 LOG.log(System.Logger.Level.DEBUG, "a step under way has failed", e);
+                failure = failure == null ? e : failure;
             }
         }
+        return failure;
     }
 
     /** What loading has left to do, a slice at a time while there is nothing better. @return whether there is more */
@@ -165,12 +171,17 @@ final class StepPipeline {
         }
     }
 
-    /** Frees what requests hold that have been told their end in this thread's place. */
+    /** Frees what requests hold that have been told their end in this thread's place; throws what a step under way has failed with: the engine runs no other. */
     void forgetAbandoned() {
         if (abandoned != null) {
-            awaitAll();
+            Throwable failure = awaitAll();
             scheduler.finishAll(FinishReason.ERROR, abandoned);
             abandoned = null;
+            if (failure instanceof Error error) {
+                throw error;
+            } else if (failure instanceof RuntimeException exception) {
+                throw exception;
+            }
         }
     }
 

@@ -3,13 +3,17 @@ package io.millrace.scheduler;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.millrace.engine.EngineException;
 import io.millrace.engine.FakeEngine;
+import io.millrace.engine.ForwardingEngine;
 import io.millrace.engine.SamplingParams;
+import io.millrace.engine.StepResult;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.logging.Level;
@@ -110,5 +114,38 @@ class StalledStepTest {
             assertThat(sink.awaitEnd()).isTrue();
             assertThat(sink.reason).isIn(FinishReason.LENGTH, FinishReason.ERROR);
         }
+    }
+
+    /** The step behind the stuck one fails. Nobody waits for it any more, and yet the engine is not asked for another. */
+    @Test
+    void aFailureBehindAStuckStepIsNotLost() throws Exception {
+        AtomicInteger numAwaited = new AtomicInteger();
+        FakeEngine computing = FakeEngine.builder().maxNumSeqs(4).build();
+        ForwardingEngine failing = new ForwardingEngine(computing) {
+            @Override
+            public StepResult await(long ticket) {
+                int number = numAwaited.incrementAndGet();
+                if (number == 3) {
+                    steps.acquireUninterruptibly();
+                }
+                StepResult result = super.await(ticket);
+                if (number == 4) {
+                    throw new EngineException("STEP-002", "a test failure");
+                }
+                return result;
+            }
+        };
+        try (EngineLoop loop = EngineLoop.start(failing, new SchedulerConfig(4, 256, 256, 20), SchedulerListener.NONE,
+                LoopOptions.defaults().withStepTimeout(Duration.ofMillis(100)).withAsyncScheduling(true))) {
+            RecordingSink sink = new RecordingSink();
+            loop.submit(request(1, sink));
+            assertThat(sink.awaitEnd()).isTrue();
+            assertThat(sink.message).startsWith("SCH-019");
+            steps.release();
+            await("the engine thread ends", () -> !loop.status().alive());
+            assertThat(loop.status().failure()).contains("a test failure");
+            assertThat(sink.numFinishes()).isEqualTo(1);
+        }
+        assertThat(computing.numLive()).isZero();
     }
 }
