@@ -5,8 +5,8 @@ import java.time.Duration;
 /**
  * How the engine thread runs and is watched.
  *
- * @param stepTimeout work without a finished step for so long, and ten times the slowest step of late, is a stall: it is reported, and
- *                    three times as long ends the requests with an error
+ * @param stepTimeout work without a finished step for so long, and ten times the slowest step of late (which counts as one such timeout at
+ *                    most), is a stall: it is reported, and three times as long ends the requests with an error
  * @param asyncScheduling whether the next step is planned and submitted while one runs, where the engine can
  * @param lastStep    beyond the grace of a shutdown: how long a step in progress may take to end
  */

@@ -18,6 +18,7 @@ final class Progress {
     volatile long numPreemptions;
     /** Of these, how many hit a request that had done nothing new since it was preempted before. */
     volatile long numFruitlessPreemptions;
+    /** When a step was settled last; when the scheduler was made, before the first. */
     volatile long lastStepNanos;
     /** The slowest step of late: decays by half in 710 steps. */
     volatile long slowestStepNanos;

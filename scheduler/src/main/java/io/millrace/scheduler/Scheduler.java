@@ -51,6 +51,7 @@ final class Scheduler {
         EngineLimits limits = engine.limits();
         this.nanoTime = nanoTime;
         this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config, indexKey);
+        requests.progress.lastStepNanos = nanoTime.getAsLong();
         int maxTokens = Math.min(config.maxNumBatchedTokens(), limits.maxNumBatchedTokens());
         // A place per budgeted token at most: then decodes, which go first, always leave a token for the oldest unfinished prompt.
         this.maxRunning = Math.min(Math.min(config.maxNumSeqs(), limits.maxNumSeqs()), maxTokens);

@@ -12,7 +12,7 @@ import java.util.Map;
  * the engine thread is interrupted then. If the incident lasts three times as long, the requests are ended in the engine thread's place.
  *
  * <p><b>How long is too long.</b> The longer of the step timeout and ten times the slowest step of late: a machine whose steps take ten
- * seconds is slow, not stuck. Time in which the watchdog itself did not run (a suspended process, a machine that was paged out) is not
+ * seconds is slow, not stuck. A step counts as one step timeout at most, or a stall that passed would hide the next one for ten times as long. Time in which the watchdog itself did not run (a suspended process, a machine that was paged out) is not
  * held against the engine.
  */
 final class Watchdog {
@@ -95,7 +95,7 @@ final class Watchdog {
             excusedNanos += gap - intervalNanos;
         }
         stalled = Math.max(0, stalled - excusedNanos);
-        long limit = Math.max(stepTimeoutNanos, SLOWEST_FACTOR * patient.slowestStepNanos());
+        long limit = Math.max(stepTimeoutNanos, SLOWEST_FACTOR * Math.min(patient.slowestStepNanos(), stepTimeoutNanos));
         if (stall == null && stalled > limit) {
             report(stalled, limit, steps);
         } else if (stall != null && (stalled == 0 || steps != incidentSteps)) {

@@ -54,6 +54,20 @@ class AdmissionTest {
         assertThat(refusal(loop, request(1000, 5, 0)).kind()).isEqualTo(RejectedException.Kind.TOO_LONG);
     }
 
+    /** Property: work stands still since it came, before there was any step, too, and wherever the clock has its origin. */
+    @Test
+    void aStallBeforeTheFirstStepIsSeen() {
+        long[] now = {-1_000_000_000_000L};
+        FakeEngine engine = FakeEngine.builder().build();
+        SchedulerConfig config = new SchedulerConfig(4, 256, 256, 20);
+        Admission admission = new Admission(engine.limits(), new Scheduler(engine, config, () -> now[0], SchedulerListener.NONE), config, () -> now[0]);
+        now[0] += 5_000_000_000L;
+        assertThat(admission.stalledNanos(now[0])).isZero();
+        admission.reserve(List.of(request(10, 5, 0)));
+        now[0] += 3_000_000_000L;
+        assertThat(admission.stalledNanos(now[0])).isEqualTo(3_000_000_000L);
+    }
+
     /** Property: a tenant has so many requests in the house and no more, another is not touched by that, and an end makes room. */
     @Test
     void requestsOfATenantAreBounded() {

@@ -148,6 +148,17 @@ class WatchdogTest {
         assertThat(watchdog.stall()).contains("the limit is 60 s");
     }
 
+    /** A stall of a quarter of an hour that passed does not hide the next one for hours. */
+    @Test
+    void aStallThatPassedHidesNoOther() {
+        engine.workSince = 0;
+        engine.slowest = 900 * SECOND;
+        lookUntil(80);
+        assertThat(log).isEmpty();
+        lookUntil(90);
+        assertThat(watchdog.stall()).contains("the limit is 80 s");
+    }
+
     /** A process that was suspended for an hour finds its step an hour old; that says nothing about the engine. */
     @Test
     void timeInWhichNobodyRanDoesNotCount() {
