@@ -77,11 +77,10 @@ final class Planner {
                 continue;
             }
             admitWaiting(r);
-            if (r.phase != RequestState.Phase.RUNNING) {
-                // Displaced, and with it all that came after it.
-                break;
+            // Unless it has just been displaced; one after it may have been spared.
+            if (r.phase == RequestState.Phase.RUNNING) {
+                planPrompt(r);
             }
-            planPrompt(r);
         }
         Arrays.fill(prompts, 0, numPrompts, null);
         numPrompts = 0;
