@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Timeout;
 
 /**
  * Races at the hand-over between other threads and the engine thread, provoked many thousand times from a common start: push against park,
- * push against close, stand-in against return. A second each; {@code scripts/stress} runs them, and {@link EngineLoopStressTest}, longer.
+ * push against close, stand-in against return, look against return. A second each; {@code scripts/stress} runs them, and {@link EngineLoopStressTest}, longer.
  */
 @Timeout(1200)
 class HandOverStressTest {
@@ -200,5 +200,59 @@ class HandOverStressTest {
         assertThat(state[0]).isEqualTo(steps[0] + standIns[0] + standIns[1]);
         assertThat(standIns[0] + standIns[1]).isPositive();
         System.out.printf("%d steps, %d stand-ins%n", steps[0], standIns[0] + standIns[1]);
+    }
+
+    /**
+     * Property: the same for who looks at a call into a sink or the listener. The engine thread pays no barrier for it ({@link RequestEvents}); without
+     * what the one who looks does in its stead, this fails within seconds.
+     */
+    @Test
+    void whoLooksAtACallIsAlone() throws Exception {
+        long[] state = new long[2];
+        long[] numLooks = new long[1];
+        long end = System.nanoTime() + NANOS;
+        RequestEvents events = new RequestEvents(new SchedulerListener() {
+            @Override
+            public void onAdmitted(long number) {
+                if (number == 0) {
+                    Thread.yield();
+                }
+            }
+        });
+        List<Throwable> failures = new ArrayList<>();
+        CyclicBarrier barrier = new CyclicBarrier(2);
+        long[] numCalls = new long[1];
+        Thread engine = start(barrier, failures, () -> {
+            while (System.nanoTime() < end) {
+                if (state[0]++ != state[1]) {
+                    throw new AssertionError("back from a call while somebody looked at it");
+                }
+                // Of no length, mostly, so that looks come in front of it and behind it; some are long enough to be looked at.
+                events.admitted(numCalls[0]++ % 8);
+                state[0]--;
+            }
+        });
+        Thread looker = start(barrier, failures, () -> {
+            while (System.nanoTime() < end) {
+                events.duringCall(engine, callee -> {
+                    // As the engine thread left it when it went into the call, and it stays there.
+                    assertThat(state[0]).isEqualTo(state[1] + 1);
+                    state[0]++;
+                    state[1]++;
+                    Thread.onSpinWait();
+                    assertThat(state[0]).isEqualTo(state[1] + 1);
+                    numLooks[0]++;
+                    return true;
+                });
+            }
+        });
+        for (Thread thread : List.of(engine, looker)) {
+            thread.join(NANOS / 1_000_000 + 20_000);
+            assertThat(thread.isAlive()).isFalse();
+        }
+        assertThat(failures).isEmpty();
+        assertThat(state[0]).isEqualTo(state[1]).isEqualTo(numLooks[0]);
+        assertThat(numLooks[0]).isPositive();
+        System.out.printf("%d calls, %d looks at one%n", numCalls[0], numLooks[0]);
     }
 }
