@@ -168,8 +168,10 @@ static void *worker(void *argument) {
         }
         /* Sequentially consistent on both sides: either we see that the job is closed or the caller sees us inside. */
         atomic_fetch_add(&team->active, 1);
-        if (atomic_load(&team->open) != 0) {
+        uint64_t open = atomic_load(&team->open);
+        if (open != 0) {
             run_job(thread);
+            seen = open; /* perhaps a later job than the one that woke us: who went through one twice would set back the phase it has reached */
         }
         atomic_fetch_sub(&team->active, 1);
     }
@@ -396,4 +398,4 @@ int32_t mr_team_position(const mr_team *team) { return atomic_load_explicit(&tea
 
 const char *mr_last_error(const mr_team *team) { return team->error; }
 
-int64_t mr_team_scratch_bytes(const mr_team *team) { return team->scratch_stride * team->threads + team->shared_bytes; }
+int64_t mr_team_scratch_bytes(const mr_team *team) { return (team->scratch_stride + team->tile_stride) * team->threads + team->shared_bytes; }
