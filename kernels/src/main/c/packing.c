@@ -77,8 +77,8 @@ const char *mr_deferred_tile(mr_thread *thread, const mr_weight *weight, int64_t
         return place;
     }
     char *own = own_tile(thread);
-    if (tile == num_tiles(w) - 1) {
-        memset(own, 0, (size_t)tile_bytes(w)); /* columns past the end have no source, and hold zeros in the place */
+    if (tile == num_tiles(w) - 1 || w->in_features % mr_record_k(w->format) != 0) {
+        memset(own, 0, (size_t)tile_bytes(w)); /* what lies past the last column, or the last k, has no source, and holds zeros in the place */
     }
     thread->kernels->pack_tile(w, tile, own, true);
     return own;
@@ -191,6 +191,14 @@ int32_t mr_defer_rows(mr_team *team, int32_t weight, int64_t first, int64_t rows
     w->sources = grown;
     grown[w->num_sources++] = part;
     return MR_OK;
+}
+
+/* What the step has left of its share goes to tiles that steps do not meet: an embedding is read column by column, wherever it lies. */
+void mr_packing_rest(mr_team *team) {
+    int64_t left = atomic_load_explicit(&team->step_bytes, memory_order_relaxed);
+    if (mr_bytes_to_pack(team) > 0 && left > 0) {
+        (void)mr_pack_some(team, left);
+    }
 }
 
 void mr_packing_step(mr_team *team) {

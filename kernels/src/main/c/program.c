@@ -137,6 +137,9 @@ int32_t mr_program_run(mr_team *team, const mr_op *ops, int32_t num_ops, const m
     mr_packing_step(team);
     int32_t status = mr_team_run(team);
     atomic_store_explicit(&team->position, -1, memory_order_relaxed);
+    if (status == MR_OK) {
+        mr_packing_rest(team);
+    }
     return status;
 }
 

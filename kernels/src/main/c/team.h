@@ -69,8 +69,9 @@ int32_t mr_team_reserve(mr_team *team, int64_t scratch_bytes, int64_t shared_byt
 /* Runs the job that was set and waits for all threads; returns its status. */
 int32_t mr_team_run(mr_team *team);
 
-/* Before a program runs: what it may pack into place. */
+/* Before a program runs: what it may pack into place. And after it: the part that it has left. */
 void mr_packing_step(mr_team *team);
+void mr_packing_rest(mr_team *team);
 
 void mr_packing_free(mr_team *team);
 

@@ -379,6 +379,64 @@ static void check_deferred(mr_team *team, int32_t format, int32_t source_format,
     free(y.data);
 }
 
+/* A weight that is packed later from F32, of the bits `bits` throughout. */
+static mr_weight deferred(mr_team *team, int64_t out, int64_t in, int32_t format, uint32_t bits) {
+    int64_t bytes = mr_packed_weight_bytes(out, in, format);
+    uint32_t *source = keep(malloc((size_t)(out * in * 4)));
+    for (int64_t i = 0; i < out * in; i++) {
+        source[i] = bits;
+    }
+    char *packed = keep(aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64)));
+    memset(packed, 0, (size_t)bytes);
+    int32_t number = mr_defer_weight(team, packed, out, in, format);
+    CHECK(number > 0 && mr_defer_rows(team, number, 0, out, source, MR_FORMAT_F32, 0) == MR_OK);
+    return (mr_weight){.data = packed, .out_features = out, .in_features = in, .format = format, .deferred = number};
+}
+
+/* A table that steps only look rows up in is packed by them all the same. */
+static void check_deferred_table(mr_team *team) {
+    enum { IDS = 2000, WIDTH = 72 };
+    mr_weight table = deferred(team, IDS, WIDTH, MR_FORMAT_F32, 0x3f800000u);
+    int32_t counts[4] = {1, 1, 0, 0}, id = IDS - 1;
+    mr_batch batch = {.counts = counts, .token_ids = &id};
+    mr_matrix x = matrix(1, WIDTH, MR_EXTENT_TOKENS);
+    keep(x.data);
+    mr_op op = {.kind = MR_OP_EMBED, .args.embed = {table, x, 1.0f, 0}};
+    CHECK(mr_program_prepare(team, &op, 1, &batch) == MR_OK);
+    for (int step = 0; mr_bytes_to_pack(team) > 0; step++) {
+        CHECK(step < 17);
+        CHECK(mr_program_run(team, &op, 1, &batch) == MR_OK && x.data[WIDTH - 1] == 1.0f);
+    }
+    CHECK(((const float *)table.data)[0] == 1.0f);
+    while (num_pieces > 0) {
+        free(pieces[--num_pieces]);
+    }
+}
+
+/* Past the last k of an odd width is zero, not what the thread's memory holds of the tile before: here NaN. */
+static void check_deferred_odd(mr_team *team) {
+    enum { OUT = 4000, WIDTH = 41 };
+    mr_weight before = deferred(team, OUT, WIDTH, MR_FORMAT_F32, 0xffffffffu);
+    mr_weight odd = deferred(team, OUT, WIDTH, MR_FORMAT_BF16_PAIRS, 0x3f800000u);
+    int32_t counts[4] = {1, 1, 0, 0};
+    mr_batch batch = {.counts = counts};
+    mr_matrix x = matrix(1, WIDTH, MR_EXTENT_TOKENS);
+    mr_matrix y = matrix(1, OUT, MR_EXTENT_TOKENS);
+    mr_matrix z = matrix(1, OUT, MR_EXTENT_TOKENS);
+    keep(x.data), keep(y.data), keep(z.data);
+    mr_op ops[2] = {{.kind = MR_OP_LINEAR, .args.linear = {x, before, NULL, y}}, {.kind = MR_OP_LINEAR, .args.linear = {x, odd, NULL, z}}};
+    CHECK(mr_program_prepare(team, ops, 2, &batch) == MR_OK);
+    do {
+        CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
+        for (int i = 0; i < OUT; i++) {
+            CHECK(isfinite(z.data[i]) && z.data[i] == z.data[0]);
+        }
+    } while (mr_bytes_to_pack(team) > 0);
+    while (num_pieces > 0) {
+        free(pieces[--num_pieces]);
+    }
+}
+
 static void check_sampling(mr_team *team) {
     static model m;
     build(&m, team, MR_F32, MR_F32, 16);
@@ -516,6 +574,10 @@ int main(void) {
                         check_deferred(team, MR_FORMAT_BF16_PAIRS, format, threads % 2 == 1);
                     }
                 }
+            }
+            check_deferred_table(team);
+            if (mr_has_bf16_dot(isa)) {
+                check_deferred_odd(team);
             }
             check_sampling(team);
             mr_team_destroy(team);
