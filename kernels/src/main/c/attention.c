@@ -754,7 +754,8 @@ static void attend_split(mr_thread *thread, const mr_attention_args *a) {
     }
 }
 
-/* In a step of one token a sequence no item needs a key or a query that another one makes, unless segments are items. */
+/* In a step of one token a sequence no item needs a key or a query that another one makes, unless segments are items: nobody may share what
+ * such a step writes (io.millrace.kernels.Batch). */
 bool MR_NAME(mr_attention_takes_rope)(const mr_thread *thread, const mr_attention_args *a) {
     return thread->batch->counts[0] == thread->batch->counts[1] && !worth_splitting(thread, a);
 }

@@ -208,7 +208,20 @@ public final class FakeEngine implements Engine {
             }
             rows += plan.numLogitRows(i);
         }
+        checkApart(plan);
         check(rows <= limits.maxLogitRows(), "%d logit rows in a step, limit %d", rows, limits.maxLogitRows());
+    }
+
+    /** In a step of one token a sequence nobody reads what another writes; see {@link io.millrace.kernels.Batch}. */
+    private void checkApart(StepPlan plan) {
+        for (int i = 0; i < plan.size() && plan.totalTokens() == plan.size(); i++) {
+            int k = plan.firstPosition(i) / limits.blockSize();
+            int block = plan.sequence(i).blockIds()[k];
+            for (int j = 0; j < plan.size(); j++) {
+                check(j == i || plan.firstPosition(j) / limits.blockSize() < k || plan.sequence(j).blockIds()[k] != block,
+                        "sequence %d reads block %d, which sequence %d fills in the same step", plan.sequence(j).id(), block, plan.sequence(i).id());
+            }
+        }
     }
 
     private void write(StepPlan plan, int i, FakeResult before) {

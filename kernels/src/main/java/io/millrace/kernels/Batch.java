@@ -17,7 +17,10 @@ import java.util.stream.Stream;
  *   logitRows     2 (last of s0), 3 (s1), 5 (last of s2)     numLogitRows = 3
  * </pre>
  *
- * <b>Two batches.</b> A backend has two, so that one can be filled and the other read while a step runs. A run may take tokens from the
+ * <b>Reading what a step writes.</b> A sequence may attend to positions that another sequence of the batch fills in the same step, but not in a
+ * batch in which every sequence has one token: there a backend may write a sequence's keys as late as when that sequence attends.
+ *
+ * <p><b>Two batches.</b> A backend has two, so that one can be filled and the other read while a step runs. A run may take tokens from the
  * outputs of the run before it, which was over the other batch ({@link #addDrawn}).
  *
  * <p>All arrays are int32. The capacities are set once; nothing is allocated per step.

@@ -20,7 +20,8 @@ import io.millrace.engine.Sequence;
  * against running steps, to save less than one step's smallest chunk.
  *
  * <p><b>Within a step.</b> Blocks that a prompt's chunk fills are indexed when the chunk is planned: those planned after it in the same step
- * share them already, since a step writes the keys and values of all its tokens before any of them attends, layer by layer. Should the
+ * share them already, since a step writes the keys and values of all its tokens before any of them attends, layer by layer. Not so a step of
+ * one token a sequence ({@code kernels.Batch}), so what a single token fills is indexed when it is computed. Should the
  * chunk be taken out of the plan again, {@link #retract} takes its blocks out of the index; {@link #isLending} says when it is too late.
  *
  * <p><b>Twins.</b> Two sequences may fill equal blocks at the same time. When the second one is computed its block is exchanged for the

@@ -121,7 +121,7 @@ final class Planner {
         } else {
             chunks[numChunks++] = request;
         }
-        // Only prompts: what a decode fills is its own until the step is settled.
+        // Only chunks: in a step of one token a sequence nobody may read what another writes, and looking a decode's block up costs time.
         kv.indexPlanned(request, count > 1 ? request.sequence.numComputedTokens() + count : 0);
     }
 

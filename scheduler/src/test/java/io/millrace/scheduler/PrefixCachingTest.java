@@ -87,6 +87,18 @@ class PrefixCachingTest {
         h.requests.forEach(h::expectOutput);
     }
 
+    /** In steps of one token a sequence the engine writes keys as late as it reads others: the engine double fails where they are shared. */
+    @Test
+    void aBlockThatASingleTokenFillsIsSharedByLaterStepsOnly() {
+        Harness h = new Harness(FakeEngine.builder().maxNumBatchedTokens(15), 64);
+        int[] prompt = Harness.prompt(1, BLOCK);
+        h.submit(prompt, SamplingParams.greedy(4));
+        h.step();
+        h.submit(concat(prompt, Harness.prompt(2, 1)), SamplingParams.greedy(4));
+        h.drain();
+        h.requests.forEach(h::expectOutput);
+    }
+
     @ParameterizedTest
     @CsvSource({"16,335", "32,335", "64,335", "24,585", "40,585"})
     void promptsComputedSideBySideTakeOverEachOthersChunks(int chunk, int bound) {
