@@ -40,7 +40,7 @@ public final class ThreadTimes implements AutoCloseable {
         return THREADS.getCurrentThreadCpuTime();
     }
 
-    /** CPU time of another platform thread of this process; 0 if there is none of that id. Allocates nothing. */
+    /** CPU time of another platform thread of this process; 0 if there is none of that id. Allocates, so not for every step. */
     public static long cpuNanosOf(long threadId) {
         return Math.max(0, THREADS.getThreadCpuTime(threadId));
     }

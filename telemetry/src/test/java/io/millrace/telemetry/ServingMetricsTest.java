@@ -131,7 +131,7 @@ class ServingMetricsTest {
             metrics.recordNextToken(4 * MS);
             metrics.recordPreemption(false);
             metrics.recordOverlap();
-            metrics.recordRunner(ThreadTimes.cpuNanosOf(Thread.currentThread().threadId()));
+            metrics.recordRunner(2 * MS);
             metrics.recordFinished(RequestOutcome.STOP, 40, 3, 100, 1, 10 * MS, 30 * MS, 40 * MS, 41 * MS);
         });
         assertThat(bytes).as("bytes for 10,000 steps and requests").isLessThan(10_000);

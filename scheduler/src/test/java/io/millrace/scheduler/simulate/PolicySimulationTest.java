@@ -73,6 +73,28 @@ class PolicySimulationTest {
     }
 
     /**
+     * Property: no starvation while the overload lasts, not only once arrivals have ended: three times as many come as can be served, and the
+     * first tenth of them is served before the last comes. (Under priorities it is aging that sees to it: agingKeepsTheLeastUrgentFromStarving.)
+     */
+    @ParameterizedTest
+    @EnumSource(value = SchedulingPolicy.class, names = {"FCFS", "FAIR"})
+    void theFirstAreServedWhileTheOverloadLasts(SchedulingPolicy policy) {
+        List<Arrival> arrivals = overload(3000).arrivals();
+        List<Arrival> marked = new ArrayList<>();
+        for (int i = 0; i < arrivals.size(); i++) {
+            Arrival a = arrivals.get(i);
+            // Neither policy looks at the priority: it only marks who came first.
+            marked.add(new Arrival(a.nanos(), a.numPrompt(), a.numOutput(), a.tenant(), i < 300 ? 0 : 1));
+        }
+        Trace trace = new Trace(marked);
+        SimulationResult result = run(trace, queue(policy, trace));
+        double untilTheLastComes = (marked.getLast().nanos() - marked.get(299).nanos()) / 1e6;
+        assertThat(result.byPriority().get(0).completed()).isEqualTo(300);
+        assertThat(result.byPriority().get(0).ttft().millis(100)).isLessThan(untilTheLastComes);
+        assertThat(result.byPriority().get(1).ttft().millis(100)).as("overload: the others wait beyond the last arrival").isGreaterThan(untilTheLastComes);
+    }
+
+    /**
      * Property: a key with 20 of 21 requests cannot push the other key's time to first token beyond the time of one longest answer in a full
      * step, although its own requests wait ever longer; first come, first served gives no such bound. Total throughput is the same.
      */

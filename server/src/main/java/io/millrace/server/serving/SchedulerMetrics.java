@@ -42,6 +42,7 @@ public final class SchedulerMetrics implements SchedulerListener {
     private ThreadTimes times;
     private long cpuNanos;
     private long runQueueNanos;
+    private volatile long runnerThreadId = -1;
     private long runnerCpuNanos;
 
     private SchedulerMetrics(MetricRegistry registry, ServingMetrics metrics) {
@@ -63,6 +64,7 @@ public final class SchedulerMetrics implements SchedulerListener {
         GenerationService.Status now = service.status();
         // Requests also leave without a step, when a client goes away.
         metrics.setLoad(now.numRunning(), now.numWaiting(), now.numBlocks() - now.numFreeBlocks(), now.numBlocks());
+        recordRunner();
         List<GenerationService.TenantLoad> tenants = service.tenants();
         for (int i = 0; i < tenants.size(); i++) {
             keys.set(i, tenants.get(i).numInside(), tenants.get(i).numTokens(), tenants.get(i).numRefused());
@@ -106,9 +108,14 @@ public final class SchedulerMetrics implements SchedulerListener {
         if (stats.overlapped()) {
             metrics.recordOverlap();
         }
-        if (stats.runnerThreadId() >= 0) {
-            long cpu = ThreadTimes.cpuNanosOf(stats.runnerThreadId());
-            metrics.recordRunner(Math.max(0, cpu - runnerCpuNanos));
+        runnerThreadId = stats.runnerThreadId();
+    }
+
+    /** When somebody looks, not in every step: the JVM allocates to answer. */
+    private synchronized void recordRunner() {
+        long cpu = runnerThreadId < 0 ? 0 : ThreadTimes.cpuNanosOf(runnerThreadId);
+        if (cpu > runnerCpuNanos) {
+            metrics.recordRunner(cpu - runnerCpuNanos);
             runnerCpuNanos = cpu;
         }
     }
