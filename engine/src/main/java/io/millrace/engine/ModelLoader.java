@@ -31,6 +31,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
+import java.util.stream.Collectors;
 
 /**
  * Loads a model folder or file. Everything that can be refused is refused here, before the first request, with a code and the remedy; the
@@ -376,7 +377,8 @@ public final class ModelLoader {
             DecoderModel model, Backend backend, EngineLimits limits, MemoryPlan memory) {
         List<String> lines = new ArrayList<>();
         lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
-                config.architecture(), weights.numParameters(), model.weightType(), config.numLayers(), config.vocabSize(),
+                config.architecture(), weights.numParameters(),
+                model.weightFormats().stream().map(Object::toString).collect(Collectors.joining(" and ")), config.numLayers(), config.vocabSize(),
                 limits.maxModelLen()));
         Set<String> unused = weights.unbound();
         lines.add("weights  " + checkpoint.source().description() + ", " + checkpoint.source().names().size() + " tensors"

@@ -14,10 +14,14 @@ import io.millrace.kernels.QkNorm;
 import io.millrace.kernels.Rope;
 import io.millrace.kernels.Tensor;
 import io.millrace.kernels.Weight;
+import io.millrace.kernels.WeightFormat;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The pre-norm decoder: RMSNorm, rotary positions, grouped-query attention and a gated MLP, after Llama (arXiv 2302.13971, 2307.09288,
@@ -174,6 +178,15 @@ final class DecoderFamily implements ModelFamily {
         @Override
         public DType weightType() {
             return layers.getFirst().qkv().dtype();
+        }
+
+        @Override
+        public Set<WeightFormat> weightFormats() {
+            Set<WeightFormat> formats = new LinkedHashSet<>();
+            for (Layer layer : layers) {
+                Stream.of(layer.qkv(), layer.out(), layer.gateUp(), layer.down()).forEach(weight -> formats.addAll(weight.formats()));
+            }
+            return formats;
         }
 
         @Override

@@ -6,6 +6,8 @@ import io.millrace.kernels.KvCacheShape;
 import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.Ops;
 import io.millrace.kernels.Tensor;
+import io.millrace.kernels.WeightFormat;
+import java.util.Set;
 
 /** A model bound to one backend: weights loaded, activations made, ready to be recorded. */
 public interface DecoderModel {
@@ -17,6 +19,9 @@ public interface DecoderModel {
 
     /** Element type of the bulk of the weights, as stored in the checkpoint. */
     DType weightType();
+
+    /** Formats of the layers' weights, each once, the first layer's first. */
+    Set<WeightFormat> weightFormats();
 
     /** F32 {@code [numLogitRows, vocab]}, after {@link #forward}. */
     Tensor logits();

@@ -24,6 +24,7 @@ import io.millrace.server.console.Texts;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -157,12 +158,22 @@ final class BenchScheduleCommand implements Callable<Integer> {
         }
     }
 
-    private Trace trace(ServerConfig config) throws IOException {
+    private Trace trace(ServerConfig config) {
         long seed = config.seed().orElse(0);
-        Trace trace = TraceFile.read(traceFile, workload.numPrompts(Integer.MAX_VALUE)).repeated(repeat).faster(rateScale);
+        Trace trace = read().repeated(repeat).faster(rateScale);
         trace = lengthScale == 1 ? trace : trace.longer(lengthScale);
         trace = keyMix == null ? trace : trace.withTenants(weights("--key-mix", keyMix), seed);
         return priorityMix == null ? trace : trace.withPriorities(weights("--priority-mix", priorityMix), seed);
+    }
+
+    private Trace read() {
+        try {
+            return TraceFile.read(traceFile, workload.numPrompts(Integer.MAX_VALUE));
+        } catch (NoSuchFileException e) {
+            throw new ConfigException(List.of("CLI-002: --trace '" + traceFile + "' does not exist; give a file of arrivals"));
+        } catch (IOException e) {
+            throw new ConfigException(List.of("CLI-002: --trace cannot be used: " + e.getMessage()));
+        }
     }
 
     private static double[] weights(String flag, String text) {
