@@ -161,6 +161,9 @@ static void *worker(void *argument) {
     mr_thread *thread = argument;
     mr_team *team = thread->team;
     uint64_t seen = 0;
+    /* The job that this thread has been through, which may be later than the one that woke it, and earlier than it is announced: who went
+     * through one twice would set back the phase it has reached. */
+    uint64_t ran = 0;
     for (;;) {
         seen = await_job(team, seen);
         if (atomic_load_explicit(&team->ending, memory_order_acquire)) {
@@ -169,9 +172,9 @@ static void *worker(void *argument) {
         /* Sequentially consistent on both sides: either we see that the job is closed or the caller sees us inside. */
         atomic_fetch_add(&team->active, 1);
         uint64_t open = atomic_load(&team->open);
-        if (open != 0) {
+        if (open != 0 && open != ran) {
             run_job(thread);
-            seen = open; /* perhaps a later job than the one that woke us: who went through one twice would set back the phase it has reached */
+            ran = open;
         }
         atomic_fetch_sub(&team->active, 1);
     }
