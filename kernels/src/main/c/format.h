@@ -81,6 +81,17 @@ static inline int64_t mr_tile_bytes(int32_t format, int64_t in_features) {
     return mr_ceil_div(in_features, mr_record_k(format)) * mr_record_bytes(format);
 }
 
+static inline int64_t mr_num_tiles(const mr_weight *w) { return mr_ceil_div(w->out_features, MR_TILE_COLS); }
+
+/* Tiles of a weight and of all that are chained to it. */
+static inline int64_t mr_chain_tiles(const mr_weight *first) {
+    int64_t tiles = 0;
+    for (const mr_weight *w = first; w != NULL; w = w->next) {
+        tiles += mr_num_tiles(w);
+    }
+    return tiles;
+}
+
 /* Bytes of a row of `in_features` in the layout of a file. */
 static inline int64_t mr_source_row_bytes(int32_t format, int64_t in_features) {
     static const uint8_t block_bytes[] = {[MR_FORMAT_Q8_0] = 34,  [MR_FORMAT_Q4_0] = 18,  [MR_FORMAT_Q4_1] = 20, [MR_FORMAT_Q5_0] = 22,

@@ -75,6 +75,8 @@ static inline void mr_ask(mr_thread *thread, int64_t lines) {
 /* Records a failure of the running program; the first one wins. Callable from any thread of the team. */
 void mr_fail(mr_thread *thread, int32_t status, const char *format, int64_t a, int64_t b, int64_t c);
 
+static inline bool mr_is_gate(const mr_op *op) { return op->kind == MR_OP_SWIGLU || op->kind == MR_OP_GEGLU; }
+
 /* Rows of this step that a matrix uses. */
 static inline int64_t mr_rows(const mr_batch *batch, const mr_matrix *m) {
     switch (m->extent) {

@@ -1,8 +1,8 @@
 /*
  * out[t, n] = sum_k x[t, k] * w[n, k]: one path from a matrix-vector product (one row, bound by memory) to a matrix product (hundreds of
  * rows, bound by arithmetic). The kernels of F32, F16 and BF16 weights with F32 activations are here, those of quantised weights in quant.c,
- * BF16 products in dot_bf16.c; mr_linear drives all of them, over activations from
- * linear_x.c, and does on its way what plan.c found in the ops beside it.
+ * BF16 products in dot_bf16.c; mr_linear drives all of them, over activations from linear_x.c, and does on its way what plan.c found in the
+ * ops beside it.
  *
  *            k -->  0                 1                 2
  *   weights tile  [32 columns]      [32 columns]      [32 columns] ...      packed, one or two cache lines per k
@@ -162,6 +162,15 @@ static mr_micro_kernel kernel_of(const job *j, int64_t count) {
     }
 }
 
+/* Lines that weights have for MR_BLOCK columns of K, and are asked for ahead. */
+static int64_t lines_per_block(const job *j, int64_t rows) {
+    if (j->form == X_HALVES) {
+        return rows > BF16_STREAM_ROWS ? 16 : 0;
+    }
+    int64_t record_k = mr_record_k(j->weight->format);
+    return mr_record_bytes(j->weight->format) / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
+}
+
 /* Rows [row0, row1) of tile `tile`, columns [k0, k1) of K. */
 static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int64_t k0, int64_t k1) {
     float edge[LINEAR_ROWS * MR_TILE_COLS];
@@ -177,7 +186,7 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
     const char *w = j->data + tile * mr_tile_bytes(j->weight->format, k_count);
     /* What is next in memory arrives while this block is multiplied: each call asks for its share of the lines. */
     int64_t fetches = mr_ceil_div(row1 - row0, j->rows_per_call);
-    int64_t lines = j->form == X_HALVES ? (row1 - row0 > BF16_STREAM_ROWS ? 16 : 0) : record_bytes / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
+    int64_t lines = lines_per_block(j, row1 - row0);
     int64_t share = mr_ceil_div(lines, fetches);
     const char *block_end = w + mr_ceil_div(k1, record_k) * record_bytes;
     for (int64_t row = row0, call = 0; row < row1; row += j->rows_per_call, call++) {
@@ -231,7 +240,7 @@ static void run_chain(mr_thread *thread, const mr_op *op, const mr_x *x, int64_t
     int64_t base = 0;   /* of a weight's tiles */
     int64_t column = 0; /* of its outputs */
     for (const mr_weight *w = &op->args.linear.weight; w != NULL && base < last; w = w->next) {
-        int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
+        int64_t count = mr_num_tiles(w);
         if (base + count > first) {
             job j = job_of(thread, op, x, w, column, rows);
             if (mr_is_deferred(thread, w)) {
@@ -253,11 +262,7 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_op *op) {
     bool own = MR_NAME(mr_x_prepare)(thread, op, rows, &x);
     bool made = !own;
     bool aimed = true; /* at these weights, not yet at the next ones */
-    int64_t tiles = 0;
-    for (const mr_weight *w = &a->weight; w != NULL; w = w->next) {
-        tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
-    }
-    tiles = rows == 0 ? 0 : tiles;
+    int64_t tiles = rows == 0 ? 0 : mr_chain_tiles(&a->weight);
     /* Taking one costs little; but many rows are read once for all tiles that are taken together. */
     int64_t group = rows <= SKINNY_ROWS ? 1 : mr_max(1, mr_min(4, tiles / (8 * thread->count)));
     for (int64_t first; (first = mr_claim(thread, group, tiles)) < tiles;) {

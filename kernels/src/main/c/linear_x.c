@@ -140,8 +140,6 @@ static void normalize_and_round(mr_thread *thread, const norm *n, const mr_x *x,
     }
 }
 
-static bool is_gate(const mr_op *op) { return op->kind == MR_OP_SWIGLU || op->kind == MR_OP_GEGLU; }
-
 bool MR_NAME(mr_x_prepare)(mr_thread *thread, const mr_op *op, int64_t rows, mr_x *x) {
     const mr_linear_args *a = &op->args.linear;
     int forms;
@@ -153,7 +151,7 @@ bool MR_NAME(mr_x_prepare)(mr_thread *thread, const mr_op *op, int64_t rows, mr_
     }
     forms &= X_CODES | X_HALVES;
     const mr_op *before = op->plan & MR_PLAN_TAKES_BEFORE ? op - 1 : NULL;
-    const mr_op *gate = before != NULL && is_gate(before) ? before : NULL;
+    const mr_op *gate = before != NULL && mr_is_gate(before) ? before : NULL;
     norm n = before != NULL && gate == NULL ? norm_of(before) : (norm){0};
     if ((forms != 0 || n.out != NULL) && gate == NULL && n.delta == NULL && !panels && rows <= own_rows(a)) {
         return true;

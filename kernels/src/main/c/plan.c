@@ -68,7 +68,7 @@ static const mr_matrix *residual(const mr_op *op, const mr_matrix *delta) {
 
 static bool gated(const mr_op *op, const mr_matrix *x) {
     const mr_swiglu_args *a = &op->args.swiglu;
-    return (op->kind == MR_OP_SWIGLU || op->kind == MR_OP_GEGLU) && same(&a->out, x) && parallel(&a->gate_up, x)
+    return mr_is_gate(op) && same(&a->out, x) && parallel(&a->gate_up, x)
            && a->gate_up.cols == 2 * x->cols && !overlap(&a->gate_up, x);
 }
 

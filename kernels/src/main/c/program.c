@@ -44,13 +44,10 @@ void mr_aim(mr_thread *thread, const mr_op *linear) {
     if (linear == NULL || mr_rows(thread->batch, &linear->args.linear.x) > AHEAD_ROWS) {
         return;
     }
-    int64_t tiles = 0;
-    for (const mr_weight *w = &linear->args.linear.weight; w != NULL; w = w->next) {
-        tiles += mr_ceil_div(w->out_features, MR_TILE_COLS);
-    }
+    int64_t tiles = mr_chain_tiles(&linear->args.linear.weight);
     int64_t first = mr_ceil_div(tiles * thread->id, thread->count); /* as mr_claim shares them out */
     for (const mr_weight *w = &linear->args.linear.weight; w != NULL; w = w->next) {
-        int64_t count = mr_ceil_div(w->out_features, MR_TILE_COLS);
+        int64_t count = mr_num_tiles(w);
         if (first < count) {
             int64_t tile_bytes = mr_tile_bytes(w->format, w->in_features);
             if (!mr_is_deferred(thread, w)) {

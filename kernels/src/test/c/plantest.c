@@ -3,28 +3,12 @@
  * even widths, 1, 2 and 17 rows, several numbers of threads, every instruction set; also where an op's memory is another's and doing two at
  * once would be wrong. And a run that fails spoils none that follows. Ends with 0 if all is well.
  */
+#include "check.h"
 #include "internal.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { ROWS = 17, HEADS = 6, KV_HEADS = 2, BLOCK = 16, POSITIONS = 600 };
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                                \
-        }                                                                           \
-    } while (0)
-
-static uint32_t state = 1;
-
-static float noise(void) {
-    state = state * 1664525u + 1013904223u;
-    return (float)(state >> 8) / 16777216.0f - 0.5f;
-}
 
 /* All memory of a program, so that it can be compared as a whole. */
 static struct {
@@ -44,7 +28,7 @@ static float *floats(int64_t count) {
         CHECK(*copies[i] != NULL);
     }
     for (int64_t i = 0; i < count; i++) {
-        kept[num_kept].data[i] = noise();
+        kept[num_kept].data[i] = uniform();
     }
     memcpy(kept[num_kept].initial, kept[num_kept].data, (size_t)count * 4);
     return kept[num_kept++].data;
@@ -66,7 +50,7 @@ static mr_weight *weight(mr_team *team, int64_t out, int64_t in, int32_t format,
         float *values = malloc((size_t)(rows * in) * 4);
         void *quantised = malloc((size_t)(rows * in) * 4);
         for (int64_t i = 0; i < rows * in; i++) {
-            values[i] = noise() * 0.2f;
+            values[i] = uniform() * 0.2f;
         }
         if (f >= MR_FORMAT_Q8_0) {
             CHECK(mr_quantize(team, f, MR_F32, values, rows, in, quantised) == MR_OK);

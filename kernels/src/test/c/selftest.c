@@ -4,12 +4,11 @@
  * all weight and cache types. Checks that a sequence's results have the same bits alone, in company, in chunks and with any number of
  * threads, and that bad batches are refused. Ends with 0 if all is well.
  */
+#include "check.h"
 #include "millrace_cpu.h"
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,20 +17,7 @@ enum { HIDDEN = 40, HEADS = 6, KV_HEADS = 2, FFN = 50, VOCAB = 77, POSITIONS = 7
 static int DIM;
 #define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                                \
-        }                                                                           \
-    } while (0)
-
-static uint32_t state = 1;
-
-static float noise(void) {
-    state = state * 1664525u + 1013904223u;
-    return ((float)(state >> 8) / 16777216.0f - 0.5f) * 0.6f;
-}
+static float noise(void) { return uniform() * 0.6f; }
 
 /* Exactly as large as needed, from malloc: the sanitizer sees one element too many. */
 static float *floats(int64_t count) {

@@ -7,8 +7,8 @@ import java.lang.foreign.MemorySegment;
 /**
  * Zeroed memory with the lifetime of an arena. What is large comes straight from the system, in pages that are there once they are used.
  * What is too small to fill large pages of its own shares slabs: every layer's weights are read in every step, and with small pages a
- * decode step of a model of 135 million parameters takes 27,000 of them through the address translation, 7 % of its time in one pair of runs (2 cores, Zen 4,
- * 2026-11-22). Nothing is given back before the arena closes. For one thread at a time.
+ * decode step of a model of 135 million parameters takes 27,000 of them through the address translation, 7 % of its time in one pair of runs
+ * (2 cores, Zen 4, 2026-11-22). Nothing is given back before the arena closes. For one thread at a time.
  */
 final class NativeMemory {
     /** From here on memory is taken from the system. */
