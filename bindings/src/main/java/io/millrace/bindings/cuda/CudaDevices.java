@@ -1,0 +1,39 @@
+package io.millrace.bindings.cuda;
+
+/** The cold half of a driver: what a start needs to know of the machine, contexts, peers, memory left. Devices are ordinals from 0. */
+public interface CudaDevices {
+    /** {@code cuInit}: once, before everything else here except {@link #driverVersion}. */
+    void initialize();
+
+    /** What the driver supports: 13000 for CUDA 13.0. */
+    int driverVersion();
+
+    int deviceCount();
+
+    String deviceName(int device);
+
+    int deviceAttribute(int device, DeviceAttribute attribute);
+
+    long deviceMemoryBytes(int device);
+
+    /** The device's primary context, made if need be: the one that all libraries share. Each call is undone by one release. */
+    long retainPrimaryContext(int device);
+
+    void releasePrimaryContext(int device);
+
+    /** Makes the context current for the calling thread; 0 for none. */
+    void setCurrent(long context);
+
+    /** Waits for all work of the current context. */
+    void synchronizeContext();
+
+    /** Memory of the current context's device. */
+    MemoryInfo memoryInfo();
+
+    boolean canAccessPeer(int device, int peer);
+
+    /** Lets the current context use memory of another. Does nothing where it already may. */
+    void enablePeerAccess(long peerContext);
+
+    record MemoryInfo(long freeBytes, long totalBytes) {}
+}

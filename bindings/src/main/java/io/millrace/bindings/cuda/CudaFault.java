@@ -1,0 +1,51 @@
+package io.millrace.bindings.cuda;
+
+/** Kinds of failure, each with its stable code; a start ends with an exit code of its own for the first five. */
+public enum CudaFault {
+    /** There is no libcuda that can be loaded, or not the library that goes with the chosen driver. */
+    NO_DRIVER("CUDA-001", "Install NVIDIA's driver, or serve from the CPU with --backend cpu."),
+    /** The installed driver is older than what this program was made for. */
+    DRIVER_TOO_OLD("CUDA-002", "Install a driver for CUDA 12.0 or newer, or serve from the CPU with --backend cpu."),
+    /** The driver knows no such device, or none at all. */
+    NO_DEVICE("CUDA-003", "See what nvidia-smi lists and what CUDA_VISIBLE_DEVICES says, or serve from the CPU with --backend cpu."),
+    /** No machine code for this architecture, and no PTX that the driver can compile for it. */
+    NO_KERNEL_IMAGE("CUDA-004", "The kernels need compute capability 8.0 or newer; build with an nvcc that knows the device's architecture."),
+    OUT_OF_MEMORY("CUDA-005", "End other programs on the device (nvidia-smi lists them), or give less to the KV cache, the batch or the model."),
+    /** A kernel or the device failed; the context is lost, and with it everything that was computed. */
+    POISONED("CUDA-006", "Restart the server; run it under compute-sanitizer if this comes back, and report it."),
+    /** The chosen driver has no such call. */
+    UNSUPPORTED("CUDA-007", "Use --cuda-driver mixed or ffm."),
+    /** A call was wrong or came at the wrong time. */
+    DEFECT("CUDA-008", "This is a defect of the program; please report it.");
+
+    private final String code;
+    private final String remedy;
+
+    CudaFault(String code, String remedy) {
+        this.code = code;
+        this.remedy = remedy;
+    }
+
+    /** As docs/errors.md lists it. */
+    public String code() {
+        return code;
+    }
+
+    String remedy() {
+        return remedy;
+    }
+
+    /** By the number of a {@code CUresult}. */
+    static CudaFault of(int status) {
+        return switch (status) {
+            case 2 -> OUT_OF_MEMORY;
+            case 35, 803, 804, 805 -> DRIVER_TOO_OLD;
+            case 34 -> NO_DRIVER;
+            case 46, 100, 101 -> NO_DEVICE;
+            case 209, 218, 220, 221, 222, 223 -> NO_KERNEL_IMAGE;
+            // What the driver documents as leaving the process in an inconsistent state; 214 and 226 are errors of the hardware.
+            case 214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 722, 723, 724 -> POISONED;
+            default -> DEFECT;
+        };
+    }
+}
