@@ -34,6 +34,13 @@ struct WarpResults {
 // Factor that turns sums relative to their own maximum into those relative to the common one.
 TILE float rescale(float maximum, float common) { return maximum == minus_infinity ? 0 : exp2_fast(maximum - common); }
 
+// Two neighbouring elements of a head, unless they only fill it up.
+TILE void store_out(const mr_paged_decode_params &p, int token, int head, int d, uint32_t pair) {
+    if (d < p.head_dim) {
+        store4(p.out + static_cast<int64_t>(token) * p.out_stride + head * p.head_dim + d, pair);
+    }
+}
+
 // The splits of one (token, head tile), by the whole block; `weights` is [heads][2][splits].
 template <int head_dim>
 TILE void merge_splits(const mr_paged_decode_params &p, const mr_decode_item &item, int first_head, int heads, smem<float> weights) {
@@ -64,7 +71,7 @@ TILE void merge_splits(const mr_paged_decode_params &p, const mr_decode_item &it
             x += load_l2(from) * factor;
             y += load_l2(from + 1) * factor;
         }
-        store4(p.out + (static_cast<int64_t>(item.token) * all_heads + first_head + head) * head_dim + d, pack_bf16(x / sum, y / sum));
+        store_out(p, item.token, first_head + head, d, pack_bf16(x / sum, y / sum));
     }
 }
 
@@ -215,7 +222,7 @@ TILE void decode_item(const mr_paged_decode_params &p, const mr_decode_item &ite
             y += results[(w * MR_CUDA_HEAD_TILE + head) * head_dim + d + 1] * factor;
         }
         if (whole) {
-            store4(p.out + (static_cast<int64_t>(item.token) * all_heads + first_head + head) * head_dim + d, pack_bf16(x / total, y / total));
+            store_out(p, item.token, first_head + head, d, pack_bf16(x / total, y / total));
         } else {
             float *to = p.partial_out + (item_index * all_heads + first_head + head) * head_dim + d;
             to[0] = x;
@@ -273,6 +280,8 @@ TILE void paged_decode(const mr_paged_decode_params &p, smem<bf16> rings, smem<f
         SHARED_MEMORY(memory);                                                                                  \
         paged_decode<head_dim>(p, shared_at<bf16>(memory, 0), shared_at<float>(memory, 0), shared_at<int>(memory, 0)); \
     }
+PAGED_DECODE(16, 3)
+PAGED_DECODE(32, 3)
 PAGED_DECODE(64, 3)
 PAGED_DECODE(96, 2)
 PAGED_DECODE(128, 2)

@@ -187,11 +187,13 @@ TILE void prefill_tile(const mr_paged_prefill_params &p, mr_prefill_tile item, i
             factor = exp2_fast(maximum[j] - common);
             sum[j] = sum[j] * factor + exp2_fast(sink - common);
         }
-        bf16 *to = p.out + (static_cast<int64_t>(first_token + row / p.group) * p.num_kv_heads * p.group + head) * head_dim + 2 * t;
+        bf16 *to = p.out + static_cast<int64_t>(first_token + row / p.group) * p.out_stride + head * p.head_dim + 2 * t;
         float scale = factor / sum[j];
 #pragma unroll
         for (int i = 0; i < 2 * steps; i++) {
-            store4(to + i * 8, pack_bf16(out[i][2 * j] * scale, out[i][2 * j + 1] * scale));
+            if (i * 8 + 2 * t < p.head_dim) {
+                store4(to + i * 8, pack_bf16(out[i][2 * j] * scale, out[i][2 * j + 1] * scale));
+            }
         }
     }
     sync_block();
@@ -215,6 +217,8 @@ TILE void paged_prefill(const mr_paged_prefill_params &p, smem<bf16> query, smem
         SHARED_MEMORY(memory);                                                                                                \
         paged_prefill<head_dim>(p, shared_at<bf16>(memory, 0), shared_at<bf16>(memory, PrefillTile<head_dim>::query * 2));    \
     }
+PAGED_PREFILL(16, 2)
+PAGED_PREFILL(32, 2)
 PAGED_PREFILL(64, 2)
 PAGED_PREFILL(96, 2)
 PAGED_PREFILL(128, 2)

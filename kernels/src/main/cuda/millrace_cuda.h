@@ -3,8 +3,9 @@
  *
  * Plain C, so that bindings can be generated from it; the emulator's tests print every offset and size as JSON.
  *
- * All pointers are device addresses. Activations are bfloat16 [rows, cols], row-major, 16-byte aligned, cols a multiple of 8. Constants
- * (norm weights, biases, rope tables, sinks) are float. A step's row counts are read from device memory (`rows`), so that a captured graph
+ * All pointers are device addresses. Activations are bfloat16 [rows, cols], row-major, 16-byte aligned, cols a multiple of 8: narrower ones
+ * are filled up with columns of zeros, which every kernel leaves zero (weights have zero rows and columns there). Constants (norm weights,
+ * biases, rope tables, sinks) are float. A step's row counts are read from device memory (`rows`), so that a captured graph
  * serves any number of rows up to its grid; blocks beyond it end at once.
  *
  * KV cache of one layer: kv[block][kv_head][key, value][16 tokens][head_dim] bfloat16. Within a page the 16-byte chunk c of row r lies at
@@ -14,6 +15,8 @@
  *     head_dim 64, 128, 256 (8 chunks and multiples):  c ^ (r & 7)
  *     head_dim 32, 96 (odd multiples of 4 chunks):     c ^ (r >> 1 & 3)
  *     head_dim 16, 48 (odd multiples of 2 chunks):     c ^ (r >> 2 & 1)
+ *
+ * The cache's head_dim is one that the attention kernels are made for (16, 32, 64, 96, 128, 256); narrower heads are filled up with zeros there.
  */
 #ifndef MILLRACE_CUDA_H
 #define MILLRACE_CUDA_H
@@ -58,23 +61,42 @@ typedef struct mr_embed_params {
     int32_t previous_rows;          /* capacity of previous_token */
 } mr_embed_params;
 
-/* residual += delta, rounded to bfloat16; out = residual / sqrt(mean(residual^2) + eps) * weight. Grid: rows. */
+/* residual += delta, rounded to bfloat16; out = residual / sqrt(mean(residual^2) + eps) * weight, the mean over `width` columns. Grid: rows. */
 typedef struct mr_add_rms_norm_params {
     mr_bf16 *residual;     /* [rows, cols] */
     const mr_bf16 *delta;  /* [rows, cols], or null: residual is only normalised */
     const float *weight;   /* [cols] */
-    mr_bf16 *out;          /* [rows, cols]; may be delta */
+    mr_bf16 *out;          /* [rows, cols]; may be delta, or residual where there is no delta */
     const int32_t *rows;
     int32_t cols;
     float eps;
+    int32_t width;         /* columns that are not filled up */
+    int32_t reserved;
 } mr_add_rms_norm_params;
+
+/* residual += delta, rounded to bfloat16. Grid: (rows, ceil(cols / 2048)). */
+typedef struct mr_add_params {
+    mr_bf16 *residual;     /* [rows, cols] */
+    const mr_bf16 *delta;  /* [rows, cols] */
+    const int32_t *rows;
+    int32_t cols;
+    int32_t reserved;
+} mr_add_params;
+
+/* x = cap * tanh(x / cap), of floats. Grid: (rows, ceil(cols / 1024)). */
+typedef struct mr_soft_cap_params {
+    float *x;              /* [rows, cols] */
+    const int32_t *rows;
+    int32_t cols;
+    float cap;
+} mr_soft_cap_params;
 
 /*
  * Bias, query and key norms, rotation, KV write. Queries, scaled, go to q_out, which may be qkv itself; keys and values go to the cache
  * alone. Grid: (rows, ceil((num_heads + 2 * num_kv_heads) / 4)).
  */
 typedef struct mr_qkv_post_params {
-    const mr_bf16 *qkv;             /* [rows, (num_heads + 2 * num_kv_heads) * head_dim] */
+    const mr_bf16 *qkv;             /* [rows, qkv_stride], the first (num_heads + 2 * num_kv_heads) * head_dim columns */
     const float *bias;              /* [(num_heads + 2 * num_kv_heads) * head_dim] or null */
     const float *query_norm;        /* [head_dim] or null */
     const float *key_norm;          /* [head_dim] or null */
@@ -83,14 +105,14 @@ typedef struct mr_qkv_post_params {
     const int32_t *positions;       /* [rows] */
     const int32_t *token_sequence;  /* [rows] */
     const int32_t *block_tables;    /* [sequences, max_blocks] */
-    mr_bf16 *q_out;                 /* [rows, q_stride], the first num_heads * head_dim columns */
-    mr_bf16 *kv;                    /* the layer's cache */
+    mr_bf16 *q_out;                 /* [rows, q_stride], the first num_heads * page_dim columns; where it is qkv, page_dim is head_dim */
+    mr_bf16 *kv;                    /* the layer's cache, of heads of page_dim */
     const int32_t *rows;
     mr_cuda_fault *fault;
     int32_t num_heads;
     int32_t num_kv_heads;
-    int32_t head_dim;               /* a multiple of 8 */
-    int32_t rotary_dim;             /* at most head_dim; a multiple of 4 */
+    int32_t head_dim;               /* even, at most 256 */
+    int32_t rotary_dim;             /* at most head_dim; a multiple of 4, or even where interleaved */
     int32_t interleaved;            /* pairs are (2i, 2i + 1); else (i, i + rotary_dim / 2) */
     int32_t max_positions;
     int32_t max_blocks;
@@ -98,6 +120,8 @@ typedef struct mr_qkv_post_params {
     int32_t q_stride;
     float norm_eps;
     float q_scale;                  /* into the queries: see mr_paged_decode_params.soft_cap */
+    int32_t qkv_stride;
+    int32_t page_dim;               /* at least head_dim, at most 256; elements beyond head_dim become zero */
 } mr_qkv_post_params;
 
 /* One decode work item: the pages [first_page, end_page) of one sequence with one query token, for every KV head and head tile. */
@@ -147,8 +171,8 @@ typedef struct mr_paged_decode_params {
     const mr_decode_item *items;
     const int32_t *num_items;
     const float *sinks;           /* [heads] or null */
-    mr_bf16 *out;                 /* [rows, heads * head_dim] */
-    float *partial_out;           /* [items, heads, head_dim], where a sequence has several splits */
+    mr_bf16 *out;                 /* [rows, out_stride], the first heads * head_dim columns */
+    float *partial_out;           /* [items, heads, head_dim of the cache], where a sequence has several splits */
     float *partial_softmax;       /* [items, heads, 2]: maximum in base 2, sum */
     int32_t *arrivals;            /* [rows, kv heads * head tiles], zero; left zero */
     int32_t num_kv_heads;
@@ -157,6 +181,8 @@ typedef struct mr_paged_decode_params {
     int32_t q_stride;
     int32_t sliding_window;       /* 0: none */
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
+    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own */
+    int32_t out_stride;
 } mr_paged_decode_params;
 
 /* Causal attention of sequences with several query tokens. Work is strided over the grid like that of decode. */
@@ -169,21 +195,25 @@ typedef struct mr_paged_prefill_params {
     const mr_prefill_tile *tiles;
     const int32_t *num_tiles;
     const float *sinks;           /* [heads] or null */
-    mr_bf16 *out;                 /* [rows, heads * head_dim] */
+    mr_bf16 *out;                 /* [rows, out_stride], the first heads * head_dim columns */
     int32_t num_kv_heads;
     int32_t group;
     int32_t max_blocks;
     int32_t q_stride;
     int32_t sliding_window;       /* 0: none */
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
+    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own */
+    int32_t out_stride;
 } mr_paged_prefill_params;
 
-/* out = silu(gate) * up, or gelu (tanh) in place of silu. Grid: (rows, ceil(cols / 2048)). */
+/* out = silu(gate) * up, or gelu (tanh) in place of silu. Columns of out beyond cols become zero. Grid: (rows, ceil(out_stride / 2048)). */
 typedef struct mr_gate_params {
-    const mr_bf16 *gate_up;  /* [rows, 2 * cols], the gate half first */
-    mr_bf16 *out;            /* [rows, cols] */
+    const mr_bf16 *gate_up;  /* [rows, gate_up_stride], the first 2 * cols columns, the gate half first */
+    mr_bf16 *out;            /* [rows, out_stride], the first cols columns */
     const int32_t *rows;
-    int32_t cols;
+    int32_t cols;            /* any number */
+    int32_t gate_up_stride;
+    int32_t out_stride;      /* cols, filled up */
     int32_t reserved;
 } mr_gate_params;
 

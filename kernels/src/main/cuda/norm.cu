@@ -46,7 +46,7 @@ TILE void add_rms_norm(const mr_add_rms_norm_params &p, smem<float> scratch) {
         square(kept[v].z);
         square(kept[v].w);
     }
-    float factor = 1 / sqrtf(block_sum<norm_threads>(squares, scratch) / static_cast<float>(p.cols) + p.eps);
+    float factor = 1 / sqrtf(block_sum<norm_threads>(squares, scratch) / static_cast<float>(p.width) + p.eps);
 #pragma unroll
     for (int v = 0; v < vectors; v++) {
         int c = (v * norm_threads + static_cast<int>(threadIdx.x)) * 8;

@@ -57,9 +57,10 @@ KERNEL(32 * qkv_heads_per_block, 8) mr_qkv_post(PARAMS(mr_qkv_post_params) p) {
         }
     }
     int units = p.head_dim / 2;
+    int page_units = p.page_dim / 2;
     int rotary_units = p.rotary_dim / 2;
     bool halves = p.interleaved == 0;
-    const bf16 *from = p.qkv + (static_cast<int64_t>(row) * heads_end + head) * p.head_dim;
+    const bf16 *from = p.qkv + static_cast<int64_t>(row) * p.qkv_stride + head * p.head_dim;
     const float *bias = p.bias == nullptr ? nullptr : p.bias + head * p.head_dim;
     const float *norm = is_value ? nullptr : is_query ? p.query_norm : p.key_norm;
 
@@ -86,16 +87,16 @@ KERNEL(32 * qkv_heads_per_block, 8) mr_qkv_post(PARAMS(mr_qkv_post_params) p) {
 
     const float *cosine = p.cosine + static_cast<int64_t>(position) * rotary_units;
     const float *sine = p.sine + static_cast<int64_t>(position) * rotary_units;
-    bf16 *page = p.kv + ((block * p.num_kv_heads + (head - p.num_heads) % p.num_kv_heads) * 2 + (is_value ? 1 : 0)) * MR_CUDA_PAGE * p.head_dim;
+    bf16 *page = p.kv + ((block * p.num_kv_heads + (head - p.num_heads) % p.num_kv_heads) * 2 + (is_value ? 1 : 0)) * MR_CUDA_PAGE * p.page_dim;
     int slot = position % MR_CUDA_PAGE;
 #pragma unroll
     for (int i = 0; i < qkv_max_pairs; i++) {
         int unit = lane + 32 * i;
-        if (unit >= units) {
+        if (unit >= page_units) {
             continue;
         }
-        Pair v = own[i];
-        if (norm != nullptr) {
+        Pair v = own[i];  // zero beyond the head
+        if (norm != nullptr && unit < units) {
             v.x *= factor * norm[2 * unit];
             v.y *= factor * norm[2 * unit + 1];
         }
@@ -119,10 +120,10 @@ KERNEL(32 * qkv_heads_per_block, 8) mr_qkv_post(PARAMS(mr_qkv_post_params) p) {
             }
         }
         if (is_query) {
-            store4(p.q_out + static_cast<int64_t>(row) * p.q_stride + head * p.head_dim + 2 * unit, pack_bf16(v.x * p.q_scale, v.y * p.q_scale));
+            store4(p.q_out + static_cast<int64_t>(row) * p.q_stride + head * p.page_dim + 2 * unit, pack_bf16(v.x * p.q_scale, v.y * p.q_scale));
         } else {
-            int chunk = kv_chunk(unit / 4, slot, p.head_dim);
-            store4(page + slot * p.head_dim + chunk * 8 + unit % 4 * 2, pack_bf16(v.x, v.y));
+            int chunk = kv_chunk(unit / 4, slot, p.page_dim);
+            store4(page + slot * p.page_dim + chunk * 8 + unit % 4 * 2, pack_bf16(v.x, v.y));
         }
     }
 }

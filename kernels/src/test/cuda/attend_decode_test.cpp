@@ -6,6 +6,8 @@ using test::AttentionCase;
 using test::Buffer;
 
 LAUNCH_SHAPE(mr_attention_plan, plan_threads, 64);
+LAUNCH_SHAPE(mr_paged_decode_16, decode_threads, DecodeRing<16>::shared_bytes);
+LAUNCH_SHAPE(mr_paged_decode_32, decode_threads, DecodeRing<32>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_decode_64, decode_threads, DecodeRing<64>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_decode_96, decode_threads, DecodeRing<96>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_decode_128, decode_threads, DecodeRing<128>::shared_bytes);
@@ -34,6 +36,8 @@ struct Decode {
 
 Decode decode_of(int head_dim) {
     switch (head_dim) {
+        case 16: return {mr_paged_decode_16, DecodeRing<16>::shared_bytes};
+        case 32: return {mr_paged_decode_32, DecodeRing<32>::shared_bytes};
         case 64: return {mr_paged_decode_64, DecodeRing<64>::shared_bytes};
         case 96: return {mr_paged_decode_96, DecodeRing<96>::shared_bytes};
         case 128: return {mr_paged_decode_128, DecodeRing<128>::shared_bytes};
@@ -51,7 +55,8 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
     test::Random random(5);
     test::fill(cache, batch, random);
     int q_stride = heads * a.head_dim + 16;
-    Buffer<bf16> q(tokens * q_stride), out(tokens * heads * a.head_dim);
+    int out_stride = (heads * a.out_dim() + 7) / 8 * 8;
+    Buffer<bf16> q(tokens * q_stride), out(tokens * out_stride);
     test::Random(6).fill(q, (a.soft_cap > 0 ? 1 : 1.4427f) * 1.5f / std::sqrt(static_cast<float>(a.head_dim)));
     Buffer<float> sinks(heads);
     random.fill(sinks, 2);
@@ -63,7 +68,7 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
     arrivals.fill(0);
     Decode decode = decode_of(a.head_dim);
     mr_paged_decode_params p{q, cache.data, batch.tables, batch.positions, plan.items, &plan.counts[0], a.sinks ? sinks.data() : nullptr, out,
-                             partial_out, partial_softmax, arrivals, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap};
+                             partial_out, partial_softmax, arrivals, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_stride};
     emu::run(test::launch_of(dim3(grid), dim3(decode_threads), decode.shared_bytes, 2), decode.kernel, p);
     for (int32_t left : std::vector<int32_t>(arrivals.data(), arrivals.data() + arrivals.size())) {
         CHECK(left == 0);
@@ -72,8 +77,8 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
     for (int t = 0; t < tokens && check; t++) {
         for (int h = 0; h < heads; h++) {
             std::vector<double> wanted = test::attend(a, cache, batch, q + t * q_stride + h * a.head_dim, t, h, a.sinks ? sinks.data() : nullptr);
-            for (int d = 0; d < a.head_dim; d++) {
-                error.add(to_float(out[(t * heads + h) * a.head_dim + d]), wanted[d]);
+            for (int d = 0; d < a.out_dim(); d++) {
+                error.add(to_float(out[t * out_stride + h * a.out_dim() + d]), wanted[d]);
             }
         }
     }
@@ -98,10 +103,24 @@ KERNEL_TEST(decode_serves_all_groups) {
 }
 
 KERNEL_TEST(decode_serves_all_head_sizes) {
+    decode_case({2, 2, 16}, {1, 70, 300}, 4, 8, 4);
+    decode_case({2, 2, 32}, {1, 70, 300}, 4, 8, 4);
     decode_case({2, 2, 64}, {1, 70, 300}, 4, 8, 4);
     decode_case({2, 2, 96}, {1, 70, 300}, 4, 8, 4);
     decode_case({1, 4, 128}, {1, 70, 400}, 4, 8, 4);
     decode_case({1, 2, 256}, {1, 70, 200}, 4, 8, 4);
+}
+
+// Property: heads that only fill up the kernel's own width come out as narrow as they are, in one split and in several.
+KERNEL_TEST(decode_takes_narrow_heads) {
+    for (int width : {8, 10, 16}) {
+        AttentionCase a{2, 3, 16};
+        a.width = width;
+        decode_case(a, {1, 40, 200}, 4, 8, 3);
+    }
+    AttentionCase a{1, 2, 96};
+    a.width = 80;
+    decode_case(a, {1, 200}, 4, 8, 3);
 }
 
 // Property: sliding windows (inside a page, across splits, longer than the context), soft caps and sinks, alone and together.

@@ -5,6 +5,8 @@
 using test::AttentionCase;
 using test::Buffer;
 
+LAUNCH_SHAPE(mr_paged_prefill_16, prefill_threads, PrefillTile<16>::shared_bytes);
+LAUNCH_SHAPE(mr_paged_prefill_32, prefill_threads, PrefillTile<32>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_prefill_64, prefill_threads, PrefillTile<64>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_prefill_96, prefill_threads, PrefillTile<96>::shared_bytes);
 LAUNCH_SHAPE(mr_paged_prefill_128, prefill_threads, PrefillTile<128>::shared_bytes);
@@ -21,6 +23,8 @@ struct Prefill {
 
 Prefill prefill_of(int head_dim) {
     switch (head_dim) {
+        case 16: return {mr_paged_prefill_16, PrefillTile<16>::shared_bytes};
+        case 32: return {mr_paged_prefill_32, PrefillTile<32>::shared_bytes};
         case 64: return {mr_paged_prefill_64, PrefillTile<64>::shared_bytes};
         case 96: return {mr_paged_prefill_96, PrefillTile<96>::shared_bytes};
         case 128: return {mr_paged_prefill_128, PrefillTile<128>::shared_bytes};
@@ -34,11 +38,12 @@ std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &q
     test::RaggedBatch batch(queries, contexts, 3);
     int heads = a.num_kv_heads * a.group;
     int cols = heads * a.head_dim;
+    int out_cols = (heads * a.out_dim() + 7) / 8 * 8;
     test::PagedCache cache(batch.num_blocks, a.num_kv_heads, a.head_dim);
     test::Random random(5);
     test::fill(cache, batch, random);
     int q_stride = cols + 8;
-    Buffer<bf16> q(batch.num_tokens * q_stride), out(batch.num_tokens * cols), by_position(batch.max_blocks * MR_CUDA_PAGE * cols);
+    Buffer<bf16> q(batch.num_tokens * q_stride), out(batch.num_tokens * out_cols), by_position(batch.max_blocks * MR_CUDA_PAGE * cols);
     test::Random(6).fill(by_position, (a.soft_cap > 0 ? 1 : 1.4427f) * 1.5f / std::sqrt(static_cast<float>(a.head_dim)));
     for (int t = 0; t < batch.num_tokens; t++) {
         std::memcpy(&q[t * q_stride], &by_position[batch.positions[t] * cols], cols * sizeof(bf16));
@@ -52,23 +57,23 @@ std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &q
              mr_attention_plan_params{batch.query_start, batch.context_len, items, tiles, counts, &batch.counts[1], a.group, a.window, 4, 8});
     Prefill prefill = prefill_of(a.head_dim);
     mr_paged_prefill_params p{q, cache.data, batch.tables, batch.query_start, batch.context_len, tiles, &counts[1],
-                              a.sinks ? sinks.data() : nullptr, out, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap};
+                              a.sinks ? sinks.data() : nullptr, out, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_cols};
     emu::run(test::launch_of(dim3(grid), dim3(prefill_threads), prefill.shared_bytes), prefill.kernel, p);
     test::Error error;
     for (int t = 0; t < batch.num_tokens; t++) {
         for (int h = 0; h < heads; h++) {
             if (queries[batch.token_sequence[t]] == 1) {
-                CHECK(out[t * cols].bits == 0xffff);
+                CHECK(out[t * out_cols].bits == 0xffff);
                 continue;
             }
             std::vector<double> wanted = test::attend(a, cache, batch, q + t * q_stride + h * a.head_dim, t, h, a.sinks ? sinks.data() : nullptr);
-            for (int d = 0; d < a.head_dim; d++) {
-                error.add(to_float(out[t * cols + h * a.head_dim + d]), wanted[d]);
+            for (int d = 0; d < a.out_dim(); d++) {
+                error.add(to_float(out[t * out_cols + h * a.out_dim() + d]), wanted[d]);
             }
         }
     }
     CHECK_ERROR(error, 5e-3);
-    return {out.data() + (batch.num_tokens - queries.back()) * cols, out.data() + out.size()};
+    return {out.data() + (batch.num_tokens - queries.back()) * out_cols, out.data() + out.size()};
 }
 
 }  // namespace
@@ -87,6 +92,8 @@ KERNEL_TEST(prefill_serves_all_groups) {
 }
 
 KERNEL_TEST(prefill_serves_all_head_sizes) {
+    prefill_case({2, 3, 16}, {30}, {100}, 3);
+    prefill_case({1, 3, 32}, {30}, {100}, 3);
     prefill_case({1, 3, 96}, {30}, {100}, 3);
     prefill_case({1, 3, 128}, {30}, {100}, 3);
     prefill_case({1, 3, 256}, {30}, {100}, 3);
@@ -100,6 +107,18 @@ KERNEL_TEST(prefill_knows_windows_caps_and_sinks) {
     prefill_case({1, 2, 64, 0, 3.0f}, {20}, {100}, 2);
     prefill_case({1, 2, 64, 0, 0, true}, {20}, {100}, 2);
     prefill_case({1, 2, 64, 50, 3.0f, true}, {20}, {100}, 2);
+}
+
+// Property: heads that only fill up the kernel's own width come out as narrow as they are, and nothing is written beside them.
+KERNEL_TEST(prefill_takes_narrow_heads) {
+    for (int width : {8, 10, 16}) {
+        AttentionCase a{2, 3, 16};
+        a.width = width;
+        prefill_case(a, {30}, {70}, 3);
+    }
+    AttentionCase a{1, 2, 96};
+    a.width = 80;
+    prefill_case(a, {30}, {70}, 3);
 }
 
 // Property: a token's bits do not depend on the chunk that it came in, with a window or without, nor on its company.

@@ -92,6 +92,9 @@ struct AttentionCase {
     int window = 0;
     float soft_cap = 0;
     bool sinks = false;
+    int width = 0;  // of the heads in out, where they are narrower than head_dim
+
+    int out_dim() const { return width > 0 ? width : head_dim; }
 };
 
 // One query head of one token in double: softmax over the positions it sees, weighted sum of the values.

@@ -10,17 +10,19 @@ namespace {
 struct Shape {
     int heads, kv_heads, head_dim, rotary_dim;
     bool interleaved, bias, norms, in_place;
+    int page_dim = 0;  // of the cache and q_out, where it is more
 };
 
 void qkv_case(const Shape &s) {
     test::RaggedBatch batch({3, 1, 17}, {3, 33, 40}, 7);
-    test::PagedCache cache(batch.num_blocks, s.kv_heads, s.head_dim);
+    int page_dim = std::max(s.head_dim, s.page_dim);
+    test::PagedCache cache(batch.num_blocks, s.kv_heads, page_dim);
     int heads = s.heads + 2 * s.kv_heads;
-    int cols = heads * s.head_dim;
+    int cols = (heads * s.head_dim + 7) / 8 * 8;
     int tokens = batch.num_tokens;
     int positions = 41;
     int half = s.rotary_dim / 2;
-    Buffer<bf16> qkv((tokens + 1) * cols), q_out((tokens + 1) * s.heads * s.head_dim);
+    Buffer<bf16> qkv((tokens + 1) * cols), q_out((tokens + 1) * s.heads * page_dim);
     Buffer<float> bias(cols), query_norm(s.head_dim), key_norm(s.head_dim), cosine(positions * half), sine(positions * half);
     Buffer<mr_cuda_fault> fault(1);
     test::Random random(s.head_dim + s.heads);
@@ -39,7 +41,7 @@ void qkv_case(const Shape &s) {
     mr_qkv_post_params p{qkv, s.bias ? bias.data() : nullptr, s.norms ? query_norm.data() : nullptr, s.norms ? key_norm.data() : nullptr, cosine,
                          sine, batch.positions, batch.token_sequence, batch.tables, s.in_place ? qkv.data() : q_out.data(), cache.data,
                          &batch.counts[0], fault, s.heads, s.kv_heads, s.head_dim, s.rotary_dim, s.interleaved, positions, batch.max_blocks,
-                         batch.num_blocks, s.in_place ? cols : s.heads * s.head_dim, 1e-6f, scale};
+                         batch.num_blocks, s.in_place ? cols : s.heads * page_dim, 1e-6f, scale, cols, page_dim};
     dim3 grid(tokens + 1, (heads + qkv_heads_per_block - 1) / qkv_heads_per_block);
     emu::run(test::launch_of(grid, dim3(32 * qkv_heads_per_block), 0), mr_qkv_post, p);
     CHECK(fault[0].code == 0);
@@ -71,13 +73,18 @@ void qkv_case(const Shape &s) {
             }
             for (int d = 0; d < s.head_dim; d++) {
                 if (h < s.heads) {
-                    int at = s.in_place ? t * cols + h * s.head_dim + d : (t * s.heads + h) * s.head_dim + d;
+                    int at = s.in_place ? t * cols + h * s.head_dim + d : (t * s.heads + h) * page_dim + d;
                     query_error.add(to_float((s.in_place ? qkv : q_out)[at]), v[d] * scale);
                 } else {
                     int block = batch.block_of(batch.token_sequence[t], batch.positions[t]);
                     bf16 stored = cache.at(block, (h - s.heads) % s.kv_heads, is_value, batch.positions[t] % MR_CUDA_PAGE, d);
                     (is_value ? value_error : key_error).add(to_float(stored), v[d]);
                 }
+            }
+            for (int d = s.head_dim; d < page_dim; d++) {
+                int block = batch.block_of(batch.token_sequence[t], batch.positions[t]);
+                CHECK((h < s.heads ? q_out[(t * s.heads + h) * page_dim + d]
+                                   : cache.at(block, (h - s.heads) % s.kv_heads, is_value, batch.positions[t] % MR_CUDA_PAGE, d)).bits << 1 == 0);
             }
         }
     }
@@ -88,7 +95,7 @@ void qkv_case(const Shape &s) {
     for (size_t i = 0; i < cache.data.size(); i++) {
         written += cache.data[i].bits != 0xffff;
     }
-    CHECK(written == static_cast<size_t>(tokens) * 2 * s.kv_heads * s.head_dim);
+    CHECK(written == static_cast<size_t>(tokens) * 2 * s.kv_heads * page_dim);
 }
 
 }  // namespace
@@ -104,6 +111,10 @@ KERNEL_TEST(qkv_post_rotates_and_writes_the_cache) {
     qkv_case({2, 2, 128, 32, true, false, true, false});
     qkv_case({5, 1, 256, 256, false, true, true, true});
     qkv_case({2, 1, 16, 16, false, false, false, false});
+    qkv_case({4, 2, 8, 8, false, false, false, false, 16});
+    qkv_case({3, 1, 10, 8, false, true, true, false, 16});
+    qkv_case({2, 2, 18, 10, true, false, true, false, 32});
+    qkv_case({2, 1, 80, 80, false, true, false, false, 96});
 }
 
 // Property: positions and blocks outside their ranges are reported, with nothing written for them.
@@ -123,7 +134,7 @@ KERNEL_TEST(qkv_post_reports_positions_and_blocks) {
             batch.tables[1] = batch.num_blocks;
         }
         mr_qkv_post_params p{qkv, nullptr, nullptr, nullptr, table, table, batch.positions, batch.token_sequence, batch.tables, q_out, cache.data,
-                             &batch.counts[0], fault, 1, 1, 64, 64, 0, 20, batch.max_blocks, batch.num_blocks, 64, 0, 1};
+                             &batch.counts[0], fault, 1, 1, 64, 64, 0, 20, batch.max_blocks, batch.num_blocks, 64, 0, 1, 192, 64};
         emu::run(test::launch_of(dim3(2), dim3(32 * qkv_heads_per_block), 0), mr_qkv_post, p);
         CHECK(fault[0].code == what);
         CHECK(fault[0].limit == (what == MR_CUDA_FAULT_POSITION ? 20 : batch.num_blocks));
