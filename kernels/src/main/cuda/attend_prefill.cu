@@ -191,7 +191,8 @@ TILE void prefill_tile(const mr_paged_prefill_params &p, mr_prefill_tile item, i
         float scale = factor / sum[j];
 #pragma unroll
         for (int i = 0; i < 2 * steps; i++) {
-            if (i * 8 + 2 * t < p.head_dim) {
+            // Heads of 256 have no register left for a comparison, and are that wide.
+            if (head_dim == 256 || i * 8 + 2 * t < p.head_dim) {
                 store4(to + i * 8, pack_bf16(out[i][2 * j] * scale, out[i][2 * j + 1] * scale));
             }
         }

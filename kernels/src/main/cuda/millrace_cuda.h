@@ -16,7 +16,8 @@
  *     head_dim 32, 96 (odd multiples of 4 chunks):     c ^ (r >> 1 & 3)
  *     head_dim 16, 48 (odd multiples of 2 chunks):     c ^ (r >> 2 & 1)
  *
- * The cache's head_dim is one that the attention kernels are made for (16, 32, 64, 96, 128, 256); narrower heads are filled up with zeros there.
+ * The cache's head_dim is one that the attention kernels are made for (16, 32, 64, 96, 128, 256); narrower heads, up to 128, are filled up with
+ * zeros there.
  */
 #ifndef MILLRACE_CUDA_H
 #define MILLRACE_CUDA_H
@@ -181,7 +182,7 @@ typedef struct mr_paged_decode_params {
     int32_t q_stride;
     int32_t sliding_window;       /* 0: none */
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
-    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own */
+    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own, and the same where it is 256 */
     int32_t out_stride;
 } mr_paged_decode_params;
 
@@ -202,7 +203,7 @@ typedef struct mr_paged_prefill_params {
     int32_t q_stride;
     int32_t sliding_window;       /* 0: none */
     float soft_cap;               /* 0: none, and q carries scale * log2(e); else q carries scale */
-    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own */
+    int32_t head_dim;             /* of out; that of q and the cache is the kernel's own, and the same where it is 256 */
     int32_t out_stride;
 } mr_paged_prefill_params;
 

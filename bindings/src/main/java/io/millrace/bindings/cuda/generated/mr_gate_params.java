@@ -19,6 +19,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     mr_bf16 *out;
  *     const int32_t *rows;
  *     int32_t cols;
+ *     int32_t gate_up_stride;
+ *     int32_t out_stride;
  *     int32_t reserved;
  * }
  * }
@@ -34,6 +36,8 @@ public class mr_gate_params {
         MillraceCuda.C_POINTER.withName("out"),
         MillraceCuda.C_POINTER.withName("rows"),
         MillraceCuda.C_INT.withName("cols"),
+        MillraceCuda.C_INT.withName("gate_up_stride"),
+        MillraceCuda.C_INT.withName("out_stride"),
         MillraceCuda.C_INT.withName("reserved")
     ).withName("mr_gate_params");
 
@@ -218,6 +222,94 @@ public class mr_gate_params {
      */
     public static void cols(MemorySegment struct, int fieldValue) {
         struct.set(cols$LAYOUT, cols$OFFSET, fieldValue);
+    }
+
+    private static final OfInt gate_up_stride$LAYOUT = (OfInt)$LAYOUT.select(groupElement("gate_up_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t gate_up_stride
+     * }
+     */
+    public static final OfInt gate_up_stride$layout() {
+        return gate_up_stride$LAYOUT;
+    }
+
+    private static final long gate_up_stride$OFFSET = $LAYOUT.byteOffset(groupElement("gate_up_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t gate_up_stride
+     * }
+     */
+    public static final long gate_up_stride$offset() {
+        return gate_up_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t gate_up_stride
+     * }
+     */
+    public static int gate_up_stride(MemorySegment struct) {
+        return struct.get(gate_up_stride$LAYOUT, gate_up_stride$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t gate_up_stride
+     * }
+     */
+    public static void gate_up_stride(MemorySegment struct, int fieldValue) {
+        struct.set(gate_up_stride$LAYOUT, gate_up_stride$OFFSET, fieldValue);
+    }
+
+    private static final OfInt out_stride$LAYOUT = (OfInt)$LAYOUT.select(groupElement("out_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static final OfInt out_stride$layout() {
+        return out_stride$LAYOUT;
+    }
+
+    private static final long out_stride$OFFSET = $LAYOUT.byteOffset(groupElement("out_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static final long out_stride$offset() {
+        return out_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static int out_stride(MemorySegment struct) {
+        return struct.get(out_stride$LAYOUT, out_stride$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static void out_stride(MemorySegment struct, int fieldValue) {
+        struct.set(out_stride$LAYOUT, out_stride$OFFSET, fieldValue);
     }
 
     private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));

@@ -30,6 +30,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t q_stride;
  *     int32_t sliding_window;
  *     float soft_cap;
+ *     int32_t head_dim;
+ *     int32_t out_stride;
  * }
  * }
  */
@@ -54,7 +56,9 @@ public class mr_paged_prefill_params {
         MillraceCuda.C_INT.withName("max_blocks"),
         MillraceCuda.C_INT.withName("q_stride"),
         MillraceCuda.C_INT.withName("sliding_window"),
-        MillraceCuda.C_FLOAT.withName("soft_cap")
+        MillraceCuda.C_FLOAT.withName("soft_cap"),
+        MillraceCuda.C_INT.withName("head_dim"),
+        MillraceCuda.C_INT.withName("out_stride")
     ).withName("mr_paged_prefill_params");
 
     /**
@@ -722,6 +726,94 @@ public class mr_paged_prefill_params {
      */
     public static void soft_cap(MemorySegment struct, float fieldValue) {
         struct.set(soft_cap$LAYOUT, soft_cap$OFFSET, fieldValue);
+    }
+
+    private static final OfInt head_dim$LAYOUT = (OfInt)$LAYOUT.select(groupElement("head_dim"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t head_dim
+     * }
+     */
+    public static final OfInt head_dim$layout() {
+        return head_dim$LAYOUT;
+    }
+
+    private static final long head_dim$OFFSET = $LAYOUT.byteOffset(groupElement("head_dim"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t head_dim
+     * }
+     */
+    public static final long head_dim$offset() {
+        return head_dim$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t head_dim
+     * }
+     */
+    public static int head_dim(MemorySegment struct) {
+        return struct.get(head_dim$LAYOUT, head_dim$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t head_dim
+     * }
+     */
+    public static void head_dim(MemorySegment struct, int fieldValue) {
+        struct.set(head_dim$LAYOUT, head_dim$OFFSET, fieldValue);
+    }
+
+    private static final OfInt out_stride$LAYOUT = (OfInt)$LAYOUT.select(groupElement("out_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static final OfInt out_stride$layout() {
+        return out_stride$LAYOUT;
+    }
+
+    private static final long out_stride$OFFSET = $LAYOUT.byteOffset(groupElement("out_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static final long out_stride$offset() {
+        return out_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static int out_stride(MemorySegment struct) {
+        return struct.get(out_stride$LAYOUT, out_stride$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t out_stride
+     * }
+     */
+    public static void out_stride(MemorySegment struct, int fieldValue) {
+        struct.set(out_stride$LAYOUT, out_stride$OFFSET, fieldValue);
     }
 
     /**

@@ -39,6 +39,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t q_stride;
  *     float norm_eps;
  *     float q_scale;
+ *     int32_t qkv_stride;
+ *     int32_t page_dim;
  * }
  * }
  */
@@ -73,6 +75,8 @@ public class mr_qkv_post_params {
         MillraceCuda.C_INT.withName("q_stride"),
         MillraceCuda.C_FLOAT.withName("norm_eps"),
         MillraceCuda.C_FLOAT.withName("q_scale"),
+        MillraceCuda.C_INT.withName("qkv_stride"),
+        MillraceCuda.C_INT.withName("page_dim"),
         MemoryLayout.paddingLayout(4)
     ).withName("mr_qkv_post_params");
 
@@ -1137,6 +1141,94 @@ public class mr_qkv_post_params {
      */
     public static void q_scale(MemorySegment struct, float fieldValue) {
         struct.set(q_scale$LAYOUT, q_scale$OFFSET, fieldValue);
+    }
+
+    private static final OfInt qkv_stride$LAYOUT = (OfInt)$LAYOUT.select(groupElement("qkv_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t qkv_stride
+     * }
+     */
+    public static final OfInt qkv_stride$layout() {
+        return qkv_stride$LAYOUT;
+    }
+
+    private static final long qkv_stride$OFFSET = $LAYOUT.byteOffset(groupElement("qkv_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t qkv_stride
+     * }
+     */
+    public static final long qkv_stride$offset() {
+        return qkv_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t qkv_stride
+     * }
+     */
+    public static int qkv_stride(MemorySegment struct) {
+        return struct.get(qkv_stride$LAYOUT, qkv_stride$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t qkv_stride
+     * }
+     */
+    public static void qkv_stride(MemorySegment struct, int fieldValue) {
+        struct.set(qkv_stride$LAYOUT, qkv_stride$OFFSET, fieldValue);
+    }
+
+    private static final OfInt page_dim$LAYOUT = (OfInt)$LAYOUT.select(groupElement("page_dim"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t page_dim
+     * }
+     */
+    public static final OfInt page_dim$layout() {
+        return page_dim$LAYOUT;
+    }
+
+    private static final long page_dim$OFFSET = $LAYOUT.byteOffset(groupElement("page_dim"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t page_dim
+     * }
+     */
+    public static final long page_dim$offset() {
+        return page_dim$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t page_dim
+     * }
+     */
+    public static int page_dim(MemorySegment struct) {
+        return struct.get(page_dim$LAYOUT, page_dim$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t page_dim
+     * }
+     */
+    public static void page_dim(MemorySegment struct, int fieldValue) {
+        struct.set(page_dim$LAYOUT, page_dim$OFFSET, fieldValue);
     }
 
     /**
