@@ -13,4 +13,9 @@ public interface ChatTemplate {
      * @throws ChatTemplateException if the template refuses the messages (its own {@code raise_exception} text is the message), is broken or exceeds a bound
      */
     String render(List<Map<String, Object>> messages, List<Map<String, Object>> tools, boolean addGenerationPrompt, Map<String, Object> extra);
+
+    /** Its text, which shows how the model writes tool calls and thoughts; empty if that is not known. */
+    default String source() {
+        return "";
+    }
 }

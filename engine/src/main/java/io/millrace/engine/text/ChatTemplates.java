@@ -56,8 +56,21 @@ public final class ChatTemplates {
         });
         ChatTemplate fallback = compiled.getOrDefault(DEFAULT, compiled.values().iterator().next());
         ChatTemplate withTools = compiled.getOrDefault(TOOL_USE, fallback);
-        return Optional.of(fallback == withTools ? fallback : (messages, tools, addGenerationPrompt, extra) ->
-                (tools == null || tools.isEmpty() ? fallback : withTools).render(messages, tools, addGenerationPrompt, extra));
+        return Optional.of(fallback == withTools ? fallback : new Pair(fallback, withTools));
+    }
+
+    /** Two templates of one model, of which the second is for requests with tools. */
+    private record Pair(ChatTemplate plain, ChatTemplate withTools) implements ChatTemplate {
+        @Override
+        public String render(List<Map<String, Object>> messages, List<Map<String, Object>> tools, boolean addGenerationPrompt,
+                Map<String, Object> extra) {
+            return (tools == null || tools.isEmpty() ? plain : withTools).render(messages, tools, addGenerationPrompt, extra);
+        }
+
+        @Override
+        public String source() {
+            return withTools.source() + plain.source();
+        }
     }
 
     /** The template in a GGUF file's metadata ({@code tokenizer.chat_template}); errors as {@link #load}. */
@@ -98,8 +111,14 @@ public final class ChatTemplates {
         } catch (JinjaException e) {
             throw new ChatTemplateException(e.getMessage());
         }
-        return (messages, tools, addGenerationPrompt, extra) -> {
-            Map<String, Object> variables = new HashMap<>(tokens);
+        return new Compiled(source, template, tokens);
+    }
+
+    private record Compiled(String source, JinjaTemplate template, Map<String, Object> specialTokens) implements ChatTemplate {
+        @Override
+        public String render(List<Map<String, Object>> messages, List<Map<String, Object>> tools, boolean addGenerationPrompt,
+                Map<String, Object> extra) {
+            Map<String, Object> variables = new HashMap<>(specialTokens);
             variables.put("documents", null);
             variables.putAll(extra);
             variables.put("messages", messages);
@@ -111,7 +130,7 @@ public final class ChatTemplates {
                 throw new ChatTemplateException(e.kind() == JinjaException.Kind.RAISED ? e.getMessage()
                         : "the model's chat template cannot render these messages: " + e.getMessage());
             }
-        };
+        }
     }
 
     private static Map<String, String> sources(Path folder, JsonNode config) {

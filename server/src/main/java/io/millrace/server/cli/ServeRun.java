@@ -90,7 +90,7 @@ final class ServeRun {
     private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
         return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
                 .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).baseSeed(config.seed()).version(Version.text())
-                .shutdownTimeout(config.shutdownTimeout())
+                .shutdownTimeout(config.shutdownTimeout()).toolCallParser(config.toolCallParser()).reasoningParser(config.reasoningParser())
                 .priorities(config.queueing().policy() == SchedulingPolicy.PRIORITY).build();
     }
 

@@ -22,7 +22,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
         int maxPrefillChunk, int maxNumQueuedRequests, Queueing queueing, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
         int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
         Duration shutdownTimeout, Duration stepTimeout, boolean asyncScheduling, boolean logStats,
-        String quantization, String quantizationCache, String threadsBind) {
+        String quantization, String quantizationCache, String threadsBind, String toolCallParser, String reasoningParser) {
 
     /** Who is served first and how much may wait; 0 = no bound, for the tokens the default. */
     public record Queueing(SchedulingPolicy policy, Duration priorityAging, int maxNumQueuedTokens, int maxNumReqsPerKey, int maxTokensPerMinutePerKey) {
@@ -55,7 +55,8 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
                 values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
                 values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
                 values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), values.get(Settings.ASYNC_SCHEDULING), !values.get(Settings.DISABLE_LOG_STATS),
-                values.get(Settings.QUANTIZATION), values.get(Settings.QUANTIZATION_CACHE), values.get(Settings.THREADS_BIND));
+                values.get(Settings.QUANTIZATION), values.get(Settings.QUANTIZATION_CACHE), values.get(Settings.THREADS_BIND),
+                values.get(Settings.TOOL_CALL_PARSER), values.get(Settings.REASONING_PARSER));
     }
 
     /** Settings that are right one by one but not together. */

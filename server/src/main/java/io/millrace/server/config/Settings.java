@@ -89,6 +89,13 @@ public final class Settings {
             Values.count(0, 65535, false), "port to listen on; 0 takes a free one and prints it");
     public static final Setting<List<String>> API_KEY = new Setting<>("api-key", List.of(), Group.SERVER, Kind.VALUE, "KEY", "", true,
             Values.list(), "key that clients must present as 'Authorization: Bearer KEY' (repeatable); default: no key is asked for");
+    public static final Setting<String> TOOL_CALL_PARSER = new Setting<>("tool-call-parser", List.of(), Group.SERVER, Kind.VALUE, "FORMAT", "auto",
+            false, Values.choice("auto", "hermes", "llama3_json", "mistral", "granite", "phi4_mini_json", "kimi_k2", "deepseek_v3", "deepseek_v31",
+            "qwen3_coder", "json"), "how the model writes tool calls: hermes, llama3_json, mistral, granite, phi4_mini_json, kimi_k2, deepseek_v3,"
+                    + " deepseek_v31, qwen3_coder or json; auto: as its chat template shows");
+    public static final Setting<String> REASONING_PARSER = new Setting<>("reasoning-parser", List.of(), Group.SERVER, Kind.VALUE, "FORMAT", "auto",
+            false, Values.choice("auto", "none", "think", "mistral"),
+            "how the model marks its thoughts, which answers carry apart: think (<think>), mistral ([THINK]) or none; auto: as its chat template shows");
     public static final Setting<Duration> SHUTDOWN_TIMEOUT = new Setting<>("shutdown-timeout", List.of(), Group.SERVER, Kind.VALUE, "SECONDS",
             "30", false, Values.seconds(3600), "after SIGTERM running requests may finish for so long");
     public static final Setting<Duration> STEP_TIMEOUT = new Setting<>("step-timeout", List.of(), Group.SERVER, Kind.VALUE, "SECONDS", "60",
@@ -102,14 +109,14 @@ public final class Settings {
             MAX_PREFILL_CHUNK, MAX_NUM_QUEUED_REQS, MAX_NUM_QUEUED_TOKENS, ASYNC_SCHEDULING, SCHEDULING_POLICY, PRIORITY_AGING, MAX_NUM_REQS_PER_KEY,
             MAX_TOKENS_PER_MINUTE_PER_KEY, MEMORY_UTILIZATION, KV_CACHE_MEMORY_BYTES, KV_CACHE_DTYPE, BLOCK_SIZE, NUM_BLOCKS,
             ENABLE_PREFIX_CACHING,
-            BACKEND, DTYPE, THREADS, THREADS_BIND, HOST, PORT, SERVED_MODEL_NAME, API_KEY, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
+            BACKEND, DTYPE, THREADS, THREADS_BIND, HOST, PORT, SERVED_MODEL_NAME, API_KEY, TOOL_CALL_PARSER, REASONING_PARSER, SHUTDOWN_TIMEOUT, STEP_TIMEOUT, DISABLE_LOG_STATS,
             later("tensor-parallel-size", List.of("tp"), "1", "this version computes on one machine's cores as one shard"),
             later("pipeline-parallel-size", List.of("pp"), "1", "this version computes on one machine's cores as one shard"),
             later("data-parallel-size", List.of("dp"), "1", "start several servers on different ports instead"),
             laterSwitch("enable-chunked-prefill", "true", "prompts longer than a step are always computed in chunks; --max-prefill-chunk sets their size"),
             laterSwitch("enable-lora", "false", "adapters are not supported yet; merge them into the weights"),
             laterSwitch("trust-remote-code", "false", "model code in Python is never run"),
-            laterSwitch("enable-auto-tool-choice", "false", "tool calls are not supported yet"),
+            laterSwitch("enable-auto-tool-choice", "true", "the model may always call the tools of a request"),
             later("speculative-config", List.of(), "none", "speculative decoding is not supported yet"),
             later("load-format", List.of(), "auto", "weights are read from safetensors and GGUF files"));
 

@@ -9,10 +9,12 @@ import io.helidon.webserver.http.DirectHandlers;
 import io.helidon.webserver.http1.Http1Config;
 import io.helidon.webserver.http1.Http1ConnectionSelector;
 import io.millrace.engine.LoadedModel;
+import io.millrace.engine.text.ChatTemplate;
 import io.millrace.scheduler.GenerationService;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
 import io.millrace.server.openai.RequestParser;
+import io.millrace.server.openai.output.Dialect;
 import io.millrace.telemetry.HttpMetrics;
 import io.millrace.telemetry.MetricRegistry;
 import java.time.Duration;
@@ -66,7 +68,8 @@ public final class HttpServer implements AutoCloseable {
                 .get("/v1/models", info::models)
                 .get("/v1/models/{model}", info::oneModel);
         RequestParser parser = new RequestParser(model, service.limits(), ServerInfo.servedNames(config, model),
-                config.generationConfigFromModel(), config.maxChoices(), config.priorities());
+                config.generationConfigFromModel(), config.maxChoices(), config.priorities(), Dialect.of(
+                model.chatTemplate().map(ChatTemplate::source).orElse(""), config.toolCallParser(), config.reasoningParser()));
         GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser, httpMetrics);
         routes.post("/v1/completions", generation::completions)
                 .post("/v1/chat/completions", generation::chatCompletions)

@@ -25,12 +25,14 @@ import java.util.OptionalLong;
  * @param writeTimeout              a client must take what is written to it within so long
  * @param baseSeed                  what the seeds of requests that bring none are drawn from; empty = they are random
  * @param priorities                whether requests may have a priority
+ * @param toolCallParser            how the model writes calls: {@code auto} or a name of {@code ToolFormat}
+ * @param reasoningParser           how it marks thoughts: {@code auto}, {@code none} or a name of {@code ReasoningFormat}
  * @param idleTimeout               connections without a request for so long are closed
  */
 public record HttpServerConfig(String host, int port, List<String> servedModelNames, List<String> apiKeys, long maxBodyBytes,
         long maxHeldBodyBytes, long answerMemoryBytes, int maxConnections, int maxChoices, boolean generationConfigFromModel, String version, Duration shutdownTimeout,
         Duration pingInterval, Duration readTimeout, Duration writeTimeout, Duration idleTimeout,
-        OptionalLong baseSeed, boolean priorities) {
+        OptionalLong baseSeed, boolean priorities, String toolCallParser, String reasoningParser) {
 
     public HttpServerConfig {
         servedModelNames = List.copyOf(servedModelNames);
@@ -71,6 +73,8 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
         private OptionalLong baseSeed = OptionalLong.empty();
         private Duration idleTimeout = Duration.ofMinutes(5);
         private boolean priorities;
+        private String toolCallParser = "auto";
+        private String reasoningParser = "auto";
 
         private Builder() {}
 
@@ -164,10 +168,20 @@ public record HttpServerConfig(String host, int port, List<String> servedModelNa
             return this;
         }
 
+        public Builder toolCallParser(String value) {
+            toolCallParser = value;
+            return this;
+        }
+
+        public Builder reasoningParser(String value) {
+            reasoningParser = value;
+            return this;
+        }
+
         public HttpServerConfig build() {
             return new HttpServerConfig(host, port, servedModelNames, apiKeys, maxBodyBytes, maxHeldBodyBytes, answerMemoryBytes,
                     maxConnections, maxChoices, generationConfigFromModel, version, shutdownTimeout, pingInterval, readTimeout,
-                    writeTimeout, idleTimeout, baseSeed, priorities);
+                    writeTimeout, idleTimeout, baseSeed, priorities, toolCallParser, reasoningParser);
         }
     }
 }

@@ -40,4 +40,9 @@ final class ChatLogprobs implements Logprobs {
     public void clear() {
         entries.clear();
     }
+
+    @Override
+    public boolean isEmpty() {
+        return entries.isEmpty();
+    }
 }

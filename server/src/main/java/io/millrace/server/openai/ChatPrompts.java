@@ -24,7 +24,8 @@ final class ChatPrompts {
         this.vocabSize = vocabSize;
     }
 
-    Prompt parse(Fields fields) {
+    /** @param tools those that the model shall see */
+    Prompt parse(Fields fields, Tools tools) {
         List<Map<String, Object>> messages = messages(fields);
         ChatTemplate chatTemplate = template.orElseThrow(() -> ApiException.badRequest("chat_template_missing", "messages",
                 "This model has no chat template: use /v1/completions, or add a chat_template.jinja to the model's folder."));
@@ -36,7 +37,7 @@ final class ChatPrompts {
         }
         String text;
         try {
-            text = chatTemplate.render(messages, null, openTurn, variables(fields));
+            text = chatTemplate.render(shown(tools, messages, chatTemplate), tools.list(), openTurn, variables(fields));
         } catch (ChatTemplateException e) {
             throw ApiException.badRequest("chat_template_error", "messages", "The model's chat template refused the messages: "
                     + e.getMessage());
@@ -50,6 +51,21 @@ final class ChatPrompts {
         }
         Prompt.requireInVocabulary("messages", ids, vocabSize);
         return new Prompt(ids, text);
+    }
+
+    /** Some templates (Phi-4 mini's) look for the tools in the system message, as JSON. */
+    private static List<Map<String, Object>> shown(Tools tools, List<Map<String, Object>> messages, ChatTemplate template) {
+        if (tools.list() == null || !template.source().contains("message['tools']")) {
+            return messages;
+        }
+        List<Map<String, Object>> shown = new ArrayList<>(messages);
+        if (!"system".equals(shown.getFirst().get("role"))) {
+            shown.addFirst(new HashMap<>(Map.of("role", "system", "content", "")));
+        }
+        Map<String, Object> system = new HashMap<>(shown.getFirst());
+        system.put("tools", Fields.toJson(tools.list().stream().map(tool -> tool.get("function")).toList()));
+        shown.set(0, system);
+        return shown;
     }
 
     private static Map<String, Object> variables(Fields fields) {

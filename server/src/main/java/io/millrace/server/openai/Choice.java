@@ -27,6 +27,7 @@ final class Choice {
     private final StopMatcher stops;
     private final Sampling sampling;
     private final EngineLimits limits;
+    private final SpokenTokens spoken;
     private RequestHandle handle;
     private int numTokens;
     private boolean done;
@@ -34,13 +35,15 @@ final class Choice {
     private String stopString;
     private int stopTokenId = -1;
 
-    Choice(int index, Prompt prompt, TokenQueue queue, IncrementalDecoder decoder, Sampling sampling, EngineLimits limits) {
+    /** @param spoken special tokens that are text all the same */
+    Choice(int index, Prompt prompt, TokenQueue queue, IncrementalDecoder decoder, Sampling sampling, EngineLimits limits, SpokenTokens spoken) {
         this.index = index;
         this.prompt = prompt;
         this.queue = queue;
         this.decoder = decoder;
         this.sampling = sampling;
         this.limits = limits;
+        this.spoken = spoken;
         this.stops = new StopMatcher(sampling.stop(), sampling.includeStop());
     }
 
@@ -70,7 +73,7 @@ final class Choice {
             int token = queue.token();
             // A stop token ends the answer and is no part of it; the end itself follows at once.
             if (!endsAnswer(token)) {
-                String text = decoder.append(token);
+                String text = decoder.append(token) + spoken.text(token);
                 listener.onToken(this, text, stops.append(text, numTokens > sampling.minTokens()));
             }
             queue.advance();
@@ -140,9 +143,9 @@ final class Choice {
         return Math.min(handle.numCachedTokens(), prompt.ids().length);
     }
 
-    /** {@code stop} or {@code length}; null before the end. */
-    String finishReason() {
-        return finishReason;
+    /** {@code stop}, {@code length}, or {@code tool_calls} where the model stopped after one; null before the end. */
+    String finishReason(boolean hasCalls) {
+        return hasCalls && "stop".equals(finishReason) ? "tool_calls" : finishReason;
     }
 
     /** What exactly stopped it, as JSON: the stop string, the id of a requested stop token, or null. */

@@ -93,4 +93,9 @@ final class CompletionLogprobs implements Logprobs {
         tops.clear();
         offsets.clear();
     }
+
+    @Override
+    public boolean isEmpty() {
+        return texts.isEmpty();
+    }
 }

@@ -1,8 +1,5 @@
 package io.millrace.server.openai;
 
-import java.nio.charset.StandardCharsets;
-import java.util.concurrent.ThreadLocalRandom;
-
 /** What every object and chunk of one answer begins with: id, object, created, model. Encoded once. */
 final class Envelope {
     private final byte[] head;
@@ -14,7 +11,7 @@ final class Envelope {
     static Envelope of(GenerateRequest request) {
         String object = request.chat() ? (request.stream() ? "chat.completion.chunk" : "chat.completion") : "text_completion";
         JsonBuffer json = new JsonBuffer(160);
-        json.raw("{\"id\":").string(newId(request.chat() ? "chatcmpl-" : "cmpl-")).raw(",\"object\":\"").raw(object)
+        json.raw("{\"id\":").string((request.chat() ? "chatcmpl-" : "cmpl-") + CallIds.random(24)).raw(",\"object\":\"").raw(object)
                 .raw("\",\"created\":").number(System.currentTimeMillis() / 1000).raw(",\"model\":").string(request.model())
                 .raw(",\"choices\":[");
         return new Envelope(json.toByteArray());
@@ -23,14 +20,5 @@ final class Envelope {
     /** Up to and including the opening bracket of {@code choices}. */
     void open(JsonBuffer json) {
         json.raw(head);
-    }
-
-    private static String newId(String prefix) {
-        ThreadLocalRandom random = ThreadLocalRandom.current();
-        byte[] id = new byte[24];
-        for (int i = 0; i < id.length; i++) {
-            id[i] = (byte) Character.forDigit(random.nextInt(36), 36);
-        }
-        return prefix + new String(id, StandardCharsets.US_ASCII);
     }
 }

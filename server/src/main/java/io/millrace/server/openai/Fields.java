@@ -91,6 +91,10 @@ public final class Fields {
         return MAPPER.convertValue(node, LinkedHashMap.class);
     }
 
+    static String toJson(Object plain) {
+        return MAPPER.valueToTree(plain).toString();
+    }
+
     /** The object that {@code text} spells, or empty if it spells none. */
     @SuppressWarnings("unchecked")
     static Optional<Map<String, Object>> parseMap(String text) {

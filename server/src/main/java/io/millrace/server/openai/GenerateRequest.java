@@ -1,5 +1,6 @@
 package io.millrace.server.openai;
 
+import io.millrace.server.openai.output.OutputFormat;
 import java.util.List;
 
 /**
@@ -15,10 +16,11 @@ import java.util.List;
  * @param cacheSalt         only requests of the same salt share cached prefixes; null = those without one
  * @param priority          smaller is more urgent; 0 unless the server serves by priority
  * @param timeoutNanos      the answer must be complete so soon; 0 = whenever
+ * @param format            what the text may have beside content, or null
  */
 public record GenerateRequest(boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens, int numLogprobs,
         int numPromptLogprobs, boolean echo, boolean stream, boolean includeUsage, boolean continuousUsage, String cacheSalt, int priority,
-        long timeoutNanos) {
+        long timeoutNanos, OutputFormat format) {
     int numChoices() {
         return prompts.size() * sampling.n();
     }

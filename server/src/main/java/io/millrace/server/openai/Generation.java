@@ -33,6 +33,8 @@ public final class Generation {
         Signal signal = new Signal(Thread.currentThread());
         Sampling sampling = request.sampling();
         Terms terms = new Terms(tenant, request.priority(), request.timeoutNanos());
+        SpokenTokens spoken = request.format() == null || !sampling.skipSpecialTokens() ? SpokenTokens.NONE
+                : SpokenTokens.of(request.format().markers(), tokenizer);
         List<Choice> choices = new ArrayList<>(request.numChoices());
         List<GenerationRequest> submissions = new ArrayList<>(request.numChoices());
         for (int p = 0; p < request.prompts().size(); p++) {
@@ -42,7 +44,7 @@ public final class Generation {
             for (int sample = 0; sample < sampling.n(); sample++) {
                 TokenQueue queue = new TokenQueue(signal, request.numLogprobs(), scores);
                 choices.add(new Choice(choices.size(), prompt, queue, tokenizer.decoder(prompt.ids(), sampling.skipSpecialTokens()),
-                        sampling, limits));
+                        sampling, limits, spoken));
                 submissions.add(new GenerationRequest(prompt.ids(),
                         sampling.params(sample, request.maxTokens()[p], request.numLogprobs(), numPromptLogprobs, freshSeeds), queue,
                         request.cacheSalt(), terms));

@@ -9,4 +9,7 @@ sealed interface Logprobs permits ChatLogprobs, CompletionLogprobs {
     void writeTo(JsonBuffer json);
 
     void clear();
+
+    /** Whether there is nothing to write. */
+    boolean isEmpty();
 }

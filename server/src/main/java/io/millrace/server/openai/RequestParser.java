@@ -5,6 +5,8 @@ import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
 import io.millrace.engine.LoadedModel.GenerationDefaults;
 import io.millrace.engine.text.Tokenizer;
+import io.millrace.server.openai.output.Dialect;
+import io.millrace.server.openai.output.OutputFormat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
@@ -26,17 +28,20 @@ public final class RequestParser {
     private final int maxChoices;
     private final boolean priorities;
     private final ChatPrompts chatPrompts;
+    private final Dialect dialect;
 
     /** @param useModelDefaults whether the model's generation_config.json gives the sampling defaults
-     *  @param priorities       whether requests may have a priority */
+     *  @param priorities       whether requests may have a priority
+     *  @param dialect          how the model writes calls and thoughts */
     public RequestParser(LoadedModel model, EngineLimits limits, List<String> servedNames, boolean useModelDefaults, int maxChoices,
-            boolean priorities) {
+            boolean priorities, Dialect dialect) {
         this.limits = limits;
         this.tokenizer = model.tokenizer();
         this.defaults = useModelDefaults ? model.defaults() : GenerationDefaults.none();
         this.servedNames = servedNames;
         this.maxChoices = maxChoices;
         this.priorities = priorities;
+        this.dialect = dialect;
         this.encoder = new PromptEncoder(tokenizer, limits.maxModelLen());
         this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate(), limits.vocabSize());
     }
@@ -55,7 +60,7 @@ public final class RequestParser {
         for (int i = 0; i < maxTokens.length; i++) {
             maxTokens[i] = budget(prompts.get(i).ids().length, explicit, "max_tokens", DEFAULT_COMPLETION_TOKENS);
         }
-        return request(fields, false, model, prompts, sampling, maxTokens, numLogprobs, echo ? numLogprobs : -1, echo);
+        return request(fields, false, model, prompts, sampling, maxTokens, numLogprobs, echo ? numLogprobs : -1, echo, null);
     }
 
     /** {@code POST /v1/chat/completions}. */
@@ -68,16 +73,18 @@ public final class RequestParser {
         OptionalInt explicit = fields.integer(limitName, 1, Integer.MAX_VALUE);
         int numLogprobs = chatLogprobs(fields);
         checkChoices(1, sampling.n());
-        Prompt prompt = chatPrompts.parse(fields);
+        Tools tools = Tools.parse(fields);
+        Prompt prompt = chatPrompts.parse(fields, tools);
         int[] maxTokens = {budget(prompt.ids().length, explicit, limitName, Integer.MAX_VALUE)};
-        return request(fields, true, model, List.of(prompt), sampling, maxTokens, numLogprobs, -1, false);
+        return request(fields, true, model, List.of(prompt), sampling, maxTokens, numLogprobs, -1, false,
+                dialect.format(prompt.text(), tools.schemas(), tools.parallel()));
     }
 
     /** {@code POST /tokenize}: the ids of a prompt or of rendered messages. */
     public int[] tokenize(Fields fields) {
         servedModel(fields);
         if (fields.has("messages")) {
-            return chatPrompts.parse(fields).ids();
+            return chatPrompts.parse(fields, Tools.parse(fields)).ids();
         }
         String text = fields.string("prompt").orElseThrow(() -> ApiException.badRequest("prompt", "`prompt` or `messages` is missing."));
         return encoder.encode(text, fields.flag("add_special_tokens", true), "prompt");
@@ -97,7 +104,7 @@ public final class RequestParser {
     }
 
     private GenerateRequest request(Fields fields, boolean chat, String model, List<Prompt> prompts, Sampling sampling, int[] maxTokens,
-            int numLogprobs, int numPromptLogprobs, boolean echo) {
+            int numLogprobs, int numPromptLogprobs, boolean echo, OutputFormat format) {
         boolean stream = fields.flag("stream", false);
         boolean includeUsage = false;
         boolean continuousUsage = false;
@@ -110,7 +117,7 @@ public final class RequestParser {
             continuousUsage = includeUsage && options.flag("continuous_usage_stats", false);
         }
         return new GenerateRequest(chat, model, prompts, sampling, maxTokens, numLogprobs, numPromptLogprobs, echo, stream, includeUsage,
-                continuousUsage, cacheSalt(fields), priority(fields), timeoutNanos(fields));
+                continuousUsage, cacheSalt(fields), priority(fields), timeoutNanos(fields), format);
     }
 
     private static String cacheSalt(Fields fields) {

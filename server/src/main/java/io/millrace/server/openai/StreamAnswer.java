@@ -19,6 +19,8 @@ public final class StreamAnswer implements Choice.Listener {
     private final JsonBuffer events = new JsonBuffer(2048);
     private final Logprobs[] logprobs;
     private final boolean[] opened;
+    /** Null where all is content. */
+    private final ChatDeltas[] deltas;
     private boolean complete;
 
     public StreamAnswer(Generation generation, Tokenizer tokenizer) {
@@ -28,6 +30,7 @@ public final class StreamAnswer implements Choice.Listener {
         int choices = generation.choices().size();
         this.opened = new boolean[choices];
         this.logprobs = new Logprobs[choices];
+        this.deltas = request.format() == null ? null : new ChatDeltas[choices];
         if (request.numLogprobs() >= 0) {
             TokenText tokens = new TokenText(tokenizer);
             for (int i = 0; i < choices; i++) {
@@ -75,16 +78,24 @@ public final class StreamAnswer implements Choice.Listener {
         Logprobs scores = logprobs[choice.index()];
         if (scores != null) {
             scores.add(choice.queue(), text);
-        } else if (shown.isEmpty()) {
-            return;
         }
-        writeChunk(choice, shown, scores);
+        if (deltas != null) {
+            deltas[choice.index()].append(shown);
+        } else if (scores != null || !shown.isEmpty()) {
+            writeText(choice, shown, scores);
+        }
     }
 
     @Override
     public void onEnd(Choice choice, String shown) {
         open(choice);
-        writeChunk(choice, shown, null);
+        if (deltas != null) {
+            deltas[choice.index()].finish(shown);
+            // With the scores of tokens that said nothing: marks, or text that was never shown.
+            writeText(choice, "", logprobs[choice.index()]);
+        } else {
+            writeText(choice, shown, null);
+        }
     }
 
     /** What precedes the first token: the role in a chat, the prompt where it is to be echoed. */
@@ -93,6 +104,9 @@ public final class StreamAnswer implements Choice.Listener {
             return;
         }
         opened[choice.index()] = true;
+        if (deltas != null) {
+            deltas[choice.index()] = new ChatDeltas(request.format(), delta -> writeDelta(choice, delta, logprobs[choice.index()]));
+        }
         if (request.chat()) {
             startChunk(choice);
             events.raw("\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]");
@@ -102,11 +116,11 @@ public final class StreamAnswer implements Choice.Listener {
             if (scores instanceof CompletionLogprobs completion) {
                 completion.addPrompt(choice.prompt().ids(), choice.queue().promptScores());
             }
-            writeChunk(choice, choice.prompt().text(), scores);
+            writeText(choice, choice.prompt().text(), scores);
         }
     }
 
-    private void writeChunk(Choice choice, String text, Logprobs scores) {
+    private void writeText(Choice choice, String text, Logprobs scores) {
         startChunk(choice);
         if (!request.chat()) {
             events.raw("\"text\":").string(text);
@@ -115,15 +129,32 @@ public final class StreamAnswer implements Choice.Listener {
         } else {
             events.raw("\"delta\":{\"content\":").string(text).raw("}");
         }
-        if (scores != null) {
+        writeScores(scores);
+        writeFinish(choice, choice.isDone());
+    }
+
+    private void writeDelta(Choice choice, JsonBuffer delta, Logprobs scores) {
+        startChunk(choice);
+        events.raw("\"delta\":").raw(delta);
+        writeScores(scores);
+        // The end is a chunk of its own, since more deltas may follow this one.
+        writeFinish(choice, false);
+    }
+
+    private void writeScores(Logprobs scores) {
+        if (scores != null && !scores.isEmpty()) {
             events.raw(",\"logprobs\":");
             scores.writeTo(events);
             scores.clear();
         } else if (!request.chat()) {
             events.raw(",\"logprobs\":null"); // the official schema of completions requires the key
         }
-        if (choice.isDone()) {
-            events.raw(",\"finish_reason\":\"").raw(choice.finishReason()).raw("\",\"stop_reason\":");
+    }
+
+    private void writeFinish(Choice choice, boolean done) {
+        if (done) {
+            boolean hasCalls = deltas != null && deltas[choice.index()].hasCalls();
+            events.raw(",\"finish_reason\":\"").raw(choice.finishReason(hasCalls)).raw("\",\"stop_reason\":");
             choice.writeStopReason(events);
             events.raw("}]");
         } else {

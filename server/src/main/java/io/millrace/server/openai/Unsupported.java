@@ -49,8 +49,8 @@ final class Unsupported {
             new Field("echo", FALSE, "use /v1/completions for echo"),
             new Field("chat_template", NEVER, "templates of requests are never run; configure the model's own"),
             new Field("documents", EMPTY, "put the documents into a message"),
-            new Field("functions", EMPTY, "tool calls are not supported by this version"),
-            new Field("function_call", value -> value.asText().equals("none"), "tool calls are not supported by this version"),
+            new Field("functions", EMPTY, "its successor is `tools`"),
+            new Field("function_call", value -> value.asText().equals("none"), "its successor is `tool_choice`"),
             new Field("web_search_options", NEVER, "this server does not search"),
             new Field("thinking_token_budget", NEVER, "limit the answer with max_completion_tokens"),
             new Field("modalities", value -> value.isArray() && value.size() == 1 && value.get(0).asText().equals("text"),
@@ -68,7 +68,6 @@ final class Unsupported {
         refuse(fields, COMMON);
         refuse(fields, CHAT);
         refuseResponseFormat(fields);
-        refuseTools(fields);
     }
 
     private static void refuse(Fields fields, List<Field> list) {
@@ -93,26 +92,6 @@ final class Unsupported {
                     "`response_format` of type " + type + " is not supported by this version: leave it out, or ask for type text.");
             default -> throw ApiException.badRequest("response_format.type",
                     "`response_format.type` is \"" + Fields.clip(type) + "\"; it must be text.");
-        }
-    }
-
-    /** With {@code tool_choice: "none"} tools change nothing, so that conversations which used them elsewhere can go on here. */
-    private static void refuseTools(Fields fields) {
-        JsonNode tools = fields.get("tools");
-        if (tools != null && !tools.isArray()) {
-            throw fields.wrongType("tools", tools, "an array");
-        }
-        JsonNode choice = fields.get("tool_choice");
-        boolean anyTools = tools != null && !tools.isEmpty();
-        if (choice != null && choice.isTextual() && choice.textValue().equals("none")) {
-            return;
-        }
-        if (choice != null && !anyTools) {
-            throw ApiException.badRequest("tool_choice", "`tool_choice` is given without `tools`.");
-        }
-        if (anyTools) {
-            throw ApiException.unsupported(choice == null ? "tools" : "tool_choice",
-                    "Tool calls are not supported by this version: leave out `tools`, or send `tool_choice` \"none\".");
         }
     }
 }

@@ -7,6 +7,7 @@ public final class WholeAnswer implements Choice.Listener {
     private final Generation generation;
     private final GenerateRequest request;
     private final StringBuilder[] texts;
+    private final ChatMessage[] messages;
     private final Logprobs[] logprobs;
     private final TokenText tokens;
 
@@ -16,6 +17,7 @@ public final class WholeAnswer implements Choice.Listener {
         this.tokens = new TokenText(tokenizer);
         int choices = generation.choices().size();
         texts = new StringBuilder[choices];
+        messages = new ChatMessage[choices];
         logprobs = new Logprobs[choices];
     }
 
@@ -36,21 +38,36 @@ public final class WholeAnswer implements Choice.Listener {
         if (logprobs[choice.index()] != null) {
             logprobs[choice.index()].add(choice.queue(), text);
         }
-        texts[choice.index()].append(shown);
+        append(choice.index(), shown);
     }
 
     @Override
     public void onEnd(Choice choice, String shown) {
         open(choice);
-        texts[choice.index()].append(shown);
+        append(choice.index(), shown);
+        if (request.chat()) {
+            messages[choice.index()].finish();
+        }
+    }
+
+    private void append(int i, String shown) {
+        if (request.chat()) {
+            messages[i].append(shown);
+        } else {
+            texts[i].append(shown);
+        }
     }
 
     private void open(Choice choice) {
         int i = choice.index();
-        if (texts[i] != null) {
+        if (texts[i] != null || messages[i] != null) {
             return;
         }
-        texts[i] = new StringBuilder();
+        if (request.chat()) {
+            messages[i] = new ChatMessage(request.format());
+        } else {
+            texts[i] = new StringBuilder();
+        }
         if (request.echo()) {
             texts[i].append(choice.prompt().text());
         }
@@ -70,7 +87,8 @@ public final class WholeAnswer implements Choice.Listener {
             int i = choice.index();
             json.raw(i == 0 ? "" : ",").raw("{\"index\":").number(i);
             if (request.chat()) {
-                json.raw(",\"message\":{\"role\":\"assistant\",\"content\":").string(texts[i]).raw(",\"refusal\":null}");
+                json.raw(",\"message\":");
+                messages[i].writeTo(json);
             } else {
                 json.raw(",\"text\":").string(texts[i]);
             }
@@ -81,7 +99,7 @@ public final class WholeAnswer implements Choice.Listener {
                 logprobs[i].writeTo(json);
                 logprobs[i] = null; // nothing of it is needed twice, and it may be large
             }
-            json.raw(",\"finish_reason\":\"").raw(choice.finishReason()).raw("\",\"stop_reason\":");
+            json.raw(",\"finish_reason\":\"").raw(choice.finishReason(request.chat() && messages[i].hasCalls())).raw("\",\"stop_reason\":");
             choice.writeStopReason(json);
             json.raw("}");
         }

@@ -176,7 +176,13 @@ class BadRequestTest {
             top_logprobs          | {'messages':[{'role':'user','content':'x'}],'top_logprobs':2}           | logprobs
             logprobs              | {'messages':[{'role':'user','content':'x'}],'logprobs':5}               |
             max_completion_tokens | {'messages':[{'role':'user','content':'x'}],'max_completion_tokens':0}  |
-            tools                 | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function'}]} | not supported
+            tools[0].function     | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function'}]} | missing
+            tools[0].type         | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'web_search'}]} | type function only
+            tools[0].function.name | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a b'}}]} | letters
+            tools[1].function.name | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}},{'type':'function','function':{'name':'a'}}]} | two tools
+            tools[0].function.parameters | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a','parameters':5}}]} | schema
+            tool_choice           | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}}],'tool_choice':'maybe'} | auto
+            tool_choice.function.name | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}}],'tool_choice':{'type':'function','function':{'name':'b'}}} | has a
             tools                 | {'messages':[{'role':'user','content':'x'}],'tools':5}                  | array
             tool_choice           | {'messages':[{'role':'user','content':'x'}],'tool_choice':'required'}   | without
             functions             | {'messages':[{'role':'user','content':'x'}],'functions':[{'name':'f'}]} | not supported

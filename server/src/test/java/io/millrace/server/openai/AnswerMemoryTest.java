@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.millrace.engine.FakeEngine;
 import io.millrace.engine.LoadedModel;
+import io.millrace.server.openai.output.Dialect;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
@@ -17,7 +18,8 @@ class AnswerMemoryTest {
     private static RequestParser parser() {
         FakeEngine engine = FakeEngine.builder().vocabSize(ByteTokenizer.VOCAB).maxModelLen(4096).build();
         return new RequestParser(new LoadedModel("tiny", engine, new ByteTokenizer(), Optional.empty(),
-                LoadedModel.GenerationDefaults.none(), List.of(), List.of()), engine.limits(), List.of("tiny"), true, 1024, false);
+                LoadedModel.GenerationDefaults.none(), List.of(), List.of()), engine.limits(), List.of("tiny"), true, 1024, false,
+                Dialect.of("", "auto", "auto"));
     }
 
     private static GenerateRequest request(String singleQuotedFields) {

@@ -1,0 +1,41 @@
+package io.millrace.server.openai.output;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.LinkedHashSet;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * What the text of an answer may have beside content.
+ *
+ * @param tools           how calls are written, or null if none are looked for
+ * @param schemas         the request's tools: by name, the JSON schema of their arguments
+ * @param parallelCalls   whether more than the first call counts
+ * @param reasoning       how thinking is marked, or null if it is not looked for
+ * @param reasoningOpened whether the prompt ends within the model's thinking
+ */
+public record OutputFormat(ToolFormat tools, Map<String, JsonNode> schemas, boolean parallelCalls, ReasoningFormat reasoning, boolean reasoningOpened) {
+    /** A new parser, for one choice. */
+    public OutputParser parser() {
+        OutputParser answer = tools == null ? OutputParser.plain() : tools.parser(schemas);
+        return reasoning == null ? answer : new ReasoningParser(reasoning.open(), reasoning.close(), reasoningOpened, answer);
+    }
+
+    /** Puts between a parser and {@code sink} what keeps calls from it that do not count. */
+    public OutputSink sink(OutputSink sink) {
+        return tools == null || parallelCalls ? sink : new FirstCallOnly(sink);
+    }
+
+    /** Texts of tokens that must reach the parser although they may be special ones, which are left out of answers. */
+    public Set<String> markers() {
+        Set<String> markers = new LinkedHashSet<>();
+        if (tools != null) {
+            markers.addAll(tools.markers());
+        }
+        if (reasoning != null) {
+            markers.add(reasoning.open());
+            markers.add(reasoning.close());
+        }
+        return markers;
+    }
+}
