@@ -37,7 +37,7 @@ final class ChatPrompts {
         }
         String text;
         try {
-            text = chatTemplate.render(shown(tools, messages, chatTemplate), tools.list(), openTurn, variables(fields));
+            text = render(chatTemplate, messages, tools, openTurn, variables(fields));
         } catch (ChatTemplateException e) {
             throw ApiException.badRequest("chat_template_error", "messages", "The model's chat template refused the messages: "
                     + e.getMessage());
@@ -51,6 +51,40 @@ final class ChatPrompts {
         }
         Prompt.requireInVocabulary("messages", ids, vocabSize);
         return new Prompt(ids, text);
+    }
+
+    /** Most templates take a call's arguments as a mapping; some (DeepSeek's) join them to a text. */
+    private static String render(ChatTemplate template, List<Map<String, Object>> messages, Tools tools, boolean openTurn,
+            Map<String, Object> variables) {
+        List<Map<String, Object>> shown = shown(tools, messages, template);
+        try {
+            return template.render(shown, tools.list(), openTurn, variables);
+        } catch (ChatTemplateException e) {
+            if (!writeArguments(messages)) {
+                throw e;
+            }
+            try {
+                return template.render(shown, tools.list(), openTurn, variables);
+            } catch (ChatTemplateException again) {
+                throw e;
+            }
+        }
+    }
+
+    /** Puts the text of arguments in the place of what was parsed from it; false if there is none. */
+    private static boolean writeArguments(List<Map<String, Object>> messages) {
+        boolean any = false;
+        for (Map<String, Object> message : messages) {
+            for (Object call : message.get("tool_calls") instanceof List<?> calls ? calls : List.of()) {
+                if (call instanceof Map<?, ?> map && map.get("function") instanceof Map<?, ?> function && function.get("arguments") instanceof Map<?, ?> parsed) {
+                    @SuppressWarnings("unchecked")
+                    Map<String, Object> writable = (Map<String, Object>) function;
+                    writable.put("arguments", Fields.toJson(parsed));
+                    any = true;
+                }
+            }
+        }
+        return any;
     }
 
     /** Some templates (Phi-4 mini's) look for the tools in the system message, as JSON. */

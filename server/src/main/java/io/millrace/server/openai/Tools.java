@@ -89,7 +89,7 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
         Fields function = Fields.of(required(fields, "function"), "tool_choice.function");
         String name = function.string("name").orElseThrow(() -> missing(function, "name"));
         if (!schemas.containsKey(name)) {
-            throw ApiException.badRequest("tool_choice.function.name", "`tool_choice` names the function \"" + Fields.clip(name)
+            throw ApiException.badRequest("tool_choice.function.name", "`tool_choice.function.name` is \"" + Fields.clip(name)
                     + "\", but `tools` has " + String.join(", ", schemas.keySet()) + ".");
         }
         return "function";

@@ -19,8 +19,8 @@ class ToolCallsTest {
     private static final String PATH = "/v1/chat/completions";
     private static final String TOOLS = "'tools':[{'type':'function','function':{'name':'f','parameters':{'type':'object'}}},"
             + "{'type':'function','function':{'name':'g'}}]";
-    private static final String CALLS = "Well. <tool_call>{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": {\\\"a\\\": [1]}}</tool_call>"
-            + "<tool_call>{\\\"name\\\": \\\"g\\\", \\\"arguments\\\": {}}</tool_call>";
+    private static final String CALLS = "Well. <tool_call>{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"a\\\": [1]}}</tool_call>"
+            + "<tool_call>{\\\"name\\\":\\\"g\\\"}</tool_call>";
     private static TestServer server;
 
     /** The model repeats its prompt, "user: SAY\nassistant:", from after "user: " to the line's end, and stops. */
@@ -88,7 +88,7 @@ class ToolCallsTest {
             }
             finished += choice.get("finish_reason").isNull() ? 0 : 1;
         }
-        assertThat(text.toString()).isEqualTo("Well.|0f{\"a\": [1]}|1g{}");
+        assertThat(text.toString()).isEqualTo("Well.|0f{\"a\": [1]}|1g");
         assertThat(finished).isEqualTo(1);
         assertThat(events.getLast().at("/choices/0/finish_reason").textValue()).isEqualTo("tool_calls");
         assertThat(events.size()).as("arguments come in pieces").isGreaterThan(10);
