@@ -53,22 +53,37 @@ final class ChatPrompts {
         return new Prompt(ids, text);
     }
 
-    /** Most templates take a call's arguments as a mapping; some (DeepSeek's) join them to a text. */
+    /**
+     * Templates differ in what they can do with a message that has calls: most take arguments as a mapping and no content as none, some (DeepSeek's)
+     * join arguments to a text, and simple ones join any content.
+     */
     private static String render(ChatTemplate template, List<Map<String, Object>> messages, Tools tools, boolean openTurn,
             Map<String, Object> variables) {
         List<Map<String, Object>> shown = shown(tools, messages, template);
-        try {
-            return template.render(shown, tools.list(), openTurn, variables);
-        } catch (ChatTemplateException e) {
-            if (!writeArguments(messages)) {
-                throw e;
-            }
+        ChatTemplateException first = null;
+        for (int attempt = 0; ; attempt++) {
             try {
                 return template.render(shown, tools.list(), openTurn, variables);
-            } catch (ChatTemplateException again) {
-                throw e;
+            } catch (ChatTemplateException e) {
+                first = first == null ? e : first;
+                boolean changed = attempt == 0 && writeContents(messages);
+                if (!changed && (attempt > 1 || !writeArguments(messages))) {
+                    throw first;
+                }
             }
         }
+    }
+
+    /** Puts an empty text in the place of no content; false if there is none such. */
+    private static boolean writeContents(List<Map<String, Object>> messages) {
+        boolean any = false;
+        for (Map<String, Object> message : messages) {
+            if (message.get("content") == null) {
+                message.put("content", "");
+                any = true;
+            }
+        }
+        return any;
     }
 
     /** Puts the text of arguments in the place of what was parsed from it; false if there is none. */

@@ -24,6 +24,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -89,6 +90,14 @@ final class TestServer implements AutoCloseable {
             for (var message : messages) {
                 if (message.get("role").equals("function")) {
                     throw new ChatTemplateException("unknown role function");
+                }
+                for (Object call : message.get("tool_calls") instanceof List<?> calls ? calls : List.of()) {
+                    if (call instanceof Map<?, ?> map && map.get("function") instanceof Map<?, ?> function && !(function.get("arguments") instanceof String)) {
+                        throw new ChatTemplateException("arguments are joined to a text");
+                    }
+                }
+                if (message.get("content") == null) {
+                    throw new ChatTemplateException("contents are joined to a text");
                 }
                 text.append(message.get("role")).append(": ").append(message.get("content")).append('\n');
             }
