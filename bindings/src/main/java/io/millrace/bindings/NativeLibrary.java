@@ -1,21 +1,11 @@
 package io.millrace.bindings;
 
 import java.io.IOException;
-import java.io.InputStream;
-import java.net.JarURLConnection;
 import java.net.URISyntaxException;
 import java.net.URL;
-import java.net.URLConnection;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.Locale;
 import java.util.Map;
-import java.util.jar.JarEntry;
-import java.util.zip.CRC32;
 
 /**
  * A native library that travels with the program as the resource {@code native/<os>-<arch>/<file>}. Loading never throws: what went
@@ -23,8 +13,7 @@ import java.util.zip.CRC32;
  * without it still starts.
  *
  * <p>A library that lies in a folder is used where it is. One inside a jar is copied once to
- * {@code <cache>/native/<name>-<size>-<CRC-32>.<suffix>} under {@link CacheFolder}, which nobody else can write. A copy whose content does not match
- * these is damaged: it is replaced, never loaded. The system property {@code millrace.<name>.path} names a file to use instead.
+ * {@code native} in the user's {@link CacheFolder}; a copy that is damaged is replaced, never loaded. The system property {@code millrace.<name>.path} names a file to use instead.
  *
  * @param name    {@code millrace_cpu} for {@code libmillrace_cpu.so}
  * @param path    the file that was loaded or tried, null if none was found
@@ -51,7 +40,7 @@ public record NativeLibrary(String name, Path path, String failure) {
             } else if (url.getProtocol().equals("file")) {
                 file = Path.of(url.toURI());
             } else {
-                file = extract(url, name, CacheFolder.root(environment).resolve("native"));
+                file = CacheFolder.unpack(url, CacheFolder.root(environment).resolve("native"), System.mapLibraryName(name));
             }
             System.load(file.toAbsolutePath().toString());
             return new NativeLibrary(name, file, null);
@@ -85,54 +74,5 @@ public record NativeLibrary(String name, Path path, String failure) {
         String arch = System.getProperty("os.arch").toLowerCase(Locale.ROOT);
         String system = os.startsWith("mac") ? "macos" : os.startsWith("windows") ? "windows" : os.replace(' ', '-');
         return system + "-" + (arch.equals("amd64") ? "x86_64" : arch);
-    }
-
-    private static Path extract(URL url, String name, Path folder) throws IOException {
-        // What the jar says of its entry: unpacking and digesting some megabytes would cost every start a tenth of a second.
-        URLConnection connection = url.openConnection();
-        JarEntry entry = connection instanceof JarURLConnection jar ? jar.getJarEntry() : null;
-        String mapped = System.mapLibraryName(name);
-        int dot = mapped.lastIndexOf('.');
-        byte[] content = null;
-        long size = entry == null ? -1 : entry.getSize();
-        long sum = entry == null ? -1 : entry.getCrc();
-        if (size < 0 || sum < 0) {
-            content = read(connection);
-            size = content.length;
-            sum = sum(ByteBuffer.wrap(content));
-        }
-        Path target = folder.resolve(String.format(Locale.ROOT, "%s-%x-%08x%s", mapped.substring(0, dot), size, sum, mapped.substring(dot)));
-        CacheFolder.requirePrivate(folder);
-        if (Files.isRegularFile(target) && Files.size(target) == size && sum(target) == sum) {
-            return target;
-        }
-        content = content == null ? read(connection) : content;
-        // Written beside its place and moved there, so that another process never loads half a file.
-        Path partial = Files.createTempFile(folder, mapped, ".part");
-        try {
-            Files.write(partial, content);
-            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } finally {
-            Files.deleteIfExists(partial);
-        }
-        return target;
-    }
-
-    private static byte[] read(URLConnection connection) throws IOException {
-        try (InputStream in = connection.getInputStream()) {
-            return in.readAllBytes();
-        }
-    }
-
-    private static long sum(Path file) throws IOException {
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-            return sum(channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size()));
-        }
-    }
-
-    private static long sum(ByteBuffer content) {
-        CRC32 crc = new CRC32();
-        crc.update(content);
-        return crc.getValue();
     }
 }

@@ -47,7 +47,7 @@ class NativeLibraryTest {
         assertThat(library.path()).isEqualTo(file);
     }
 
-    /** Property: a library in a jar is unpacked under its content's name into a folder of its owner alone; a tampered copy is replaced. */
+    /** Property: a library in a jar is unpacked into a folder of its content's name in a folder of its owner alone; a tampered copy is replaced. */
     @Test
     void aLibraryInAJarIsUnpackedOnceAndCheckedEachTime() throws IOException {
         Path jar = jarWith("some bytes");

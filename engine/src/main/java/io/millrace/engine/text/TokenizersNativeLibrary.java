@@ -4,18 +4,13 @@ import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import io.millrace.bindings.CacheFolder;
 import io.millrace.engine.EngineException;
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.URL;
-import java.net.URLConnection;
-import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Locale;
-import java.util.Properties;
 
 /**
- * Unpacks the native tokenizers library from its jar, once per user and version, and loads it. It goes to
+ * Unpacks the native tokenizers library from its jar, once per user and content, and loads it. It goes to
  * {@code native} under {@link CacheFolder}; where that cannot be written, or others than its owner could have put a file there, to a
  * temporary folder of this process. Nothing is ever downloaded.
  */
@@ -69,49 +64,16 @@ final class TokenizersNativeLibrary {
     }
 
     private static Path unpack(URL url, String fileName) throws IOException {
-        URLConnection connection = url.openConnection();
-        long size = connection.getContentLengthLong();
         try {
-            return unpackTo(cacheFolder().resolve("tokenizers-" + version()), connection, fileName, size);
+            return CacheFolder.unpack(url, cacheFolder(), fileName);
         } catch (IOException unwritable) {
             Path folder = Files.createTempDirectory("millrace-native");
-            Path file = unpackTo(folder, url.openConnection(), fileName, size);
-            file.toFile().deleteOnExit();
+            Path file = CacheFolder.unpack(url, folder, fileName);
+            // In this order they are deleted last to first.
             folder.toFile().deleteOnExit();
+            file.getParent().toFile().deleteOnExit();
+            file.toFile().deleteOnExit();
             return file;
         }
-    }
-
-    /** Written beside its place and moved there, so that two servers starting at once never load half a file. */
-    private static Path unpackTo(Path folder, URLConnection source, String fileName, long size) throws IOException {
-        Path target = folder.resolve(fileName);
-        CacheFolder.requirePrivate(folder);
-        try (InputStream in = source.getInputStream()) {
-            if (Files.isRegularFile(target) && Files.size(target) == size) {
-                return target;
-            }
-            Path temporary = Files.createTempFile(folder, fileName, ".tmp");
-            try {
-                Files.copy(in, temporary, StandardCopyOption.REPLACE_EXISTING);
-                try {
-                    Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-                } catch (AtomicMoveNotSupportedException e) {
-                    Files.move(temporary, target, StandardCopyOption.REPLACE_EXISTING);
-                }
-            } finally {
-                Files.deleteIfExists(temporary);
-            }
-        }
-        return target;
-    }
-
-    private static String version() throws IOException {
-        Properties properties = new Properties();
-        try (InputStream in = TokenizersLibrary.class.getResourceAsStream("/native/lib/tokenizers.properties")) {
-            if (in != null) {
-                properties.load(in);
-            }
-        }
-        return properties.getProperty("version", "unknown");
     }
 }
