@@ -47,8 +47,16 @@ final class GgufPieces {
 
     /** The first entry that is {@code piece}, or -1. */
     int find(String piece) {
-        byte[] utf8 = piece.getBytes(StandardCharsets.UTF_8);
-        return table[slot(utf8, 0, utf8.length)] - 1;
+        return find(piece.getBytes(StandardCharsets.UTF_8));
+    }
+
+    int find(byte[] utf8) {
+        return find(utf8, 0, utf8.length);
+    }
+
+    /** The first entry that is {@code bytes[begin, end)}, or -1. */
+    int find(byte[] bytes, int begin, int end) {
+        return table[slot(bytes, begin, end)] - 1;
     }
 
     /** Where {@code bytes[begin, end)} stands in the table or would stand. */

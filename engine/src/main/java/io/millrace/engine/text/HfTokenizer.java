@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.util.Map;
 
 /**
- * A Hugging Face {@code tokenizer.json}. Encoding is the Rust library's own; decoding of byte-level and SentencePiece vocabularies is done
+ * A Hugging Face {@code tokenizer.json}, or the vocabulary of a GGUF file as one. Encoding is the Rust library's own, or gives the same; decoding of byte-level and SentencePiece vocabularies is done
  * here, without crossing into native code, since it runs for every token of every stream. Thread-safe.
  */
 public final class HfTokenizer implements Tokenizer {
@@ -17,13 +17,13 @@ public final class HfTokenizer implements Tokenizer {
     static final long MAX_FILE_BYTES = 256L << 20;
 
     private final TokenizerFile file;
-    private final NativeTokenizer nativeTokenizer;
+    private final TextEncoder encoder;
     /** Null where the native library decodes. */
     private final TokenTexts texts;
 
-    private HfTokenizer(TokenizerFile file, NativeTokenizer nativeTokenizer) {
+    private HfTokenizer(TokenizerFile file, TextEncoder encoder) {
         this.file = file;
-        this.nativeTokenizer = nativeTokenizer;
+        this.encoder = encoder;
         this.texts = switch (file.decoder()) {
             case DecoderSpec.ByteLevel _ -> new TokenTexts.ByteLevel(file);
             case DecoderSpec.SentencePiece spec -> new TokenTexts.SentencePiece(file, spec);
@@ -49,16 +49,26 @@ public final class HfTokenizer implements Tokenizer {
         return parse(read(path), path);
     }
 
-    /** The vocabulary of a GGUF file; errors {@code TOK-003}, {@code TOK-004}, {@code TOK-010}, {@code TOK-011}. */
+    /**
+     * The vocabulary of a GGUF file. Byte-level BPE is encoded here, SentencePiece by the Rust library.
+     *
+     * @throws EngineException {@code TOK-003}, {@code TOK-004}, {@code TOK-010}, {@code TOK-011}
+     */
     public static HfTokenizer of(GgufFile gguf) {
-        GgufTokenizerJson written = GgufTokenizerJson.of(gguf.path(), gguf.metadata());
+        GgufVocabulary vocabulary = new GgufVocabulary(gguf.path(), gguf.metadata());
+        return vocabulary.kind().equals("gpt2") ? new HfTokenizer(vocabulary.tokenizerFile(new DecoderSpec.ByteLevel()), new ByteLevelBpe(vocabulary))
+                : throughLibrary(vocabulary);
+    }
+
+    /** The same with the Rust library for any vocabulary. */
+    static HfTokenizer throughLibrary(GgufVocabulary vocabulary) {
+        GgufTokenizerJson written = GgufTokenizerJson.of(vocabulary);
         try {
             return new HfTokenizer(written.tokenizerFile(), new NativeTokenizer(written.json(), Map.of()));
         } catch (EngineException e) {
             throw e;
         } catch (RuntimeException e) {
-            written.checkMerges();
-            throw malformed(gguf.path(), e);
+            throw malformed(vocabulary.file(), e);
         }
     }
 
@@ -99,7 +109,7 @@ public final class HfTokenizer implements Tokenizer {
 
     @Override
     public int[] encode(String text, boolean addSpecialTokens) {
-        return nativeTokenizer.encode(withoutLoneSurrogates(text), addSpecialTokens);
+        return encoder.encode(withoutLoneSurrogates(text), addSpecialTokens);
     }
 
     /** Lone surrogates are no characters and have no UTF-8 form: each becomes U+FFFD before the text leaves Java. */
@@ -125,7 +135,7 @@ public final class HfTokenizer implements Tokenizer {
     @Override
     public String decode(int[] ids, boolean skipSpecialTokens) {
         if (texts == null) {
-            return nativeTokenizer.decode(ids, 0, ids.length, skipSpecialTokens);
+            return decodeNatively(ids, skipSpecialTokens);
         }
         IncrementalDecoder decoder = decoder(new int[0], skipSpecialTokens);
         StringBuilder text = new StringBuilder(ids.length * 4);
@@ -135,9 +145,13 @@ public final class HfTokenizer implements Tokenizer {
         return text.append(decoder.finish()).toString();
     }
 
-    /** The Rust library's decode, for tests to compare with. */
+    /** The Rust library's decode, for decoders that are not known here and for tests to compare with. */
     String decodeNatively(int[] ids, boolean skipSpecialTokens) {
-        return nativeTokenizer.decode(ids, 0, ids.length, skipSpecialTokens);
+        return library().decode(ids, 0, ids.length, skipSpecialTokens);
+    }
+
+    private NativeTokenizer library() {
+        return (NativeTokenizer) encoder;
     }
 
     @Override
@@ -176,13 +190,13 @@ public final class HfTokenizer implements Tokenizer {
             case DecoderSpec.ByteLevel _ -> new ByteLevelDecoder(texts, promptIds, skipSpecialTokens);
             case DecoderSpec.SentencePiece spec ->
                     new SentencePieceDecoder((TokenTexts.SentencePiece) texts, file, spec, promptIds, skipSpecialTokens);
-            case DecoderSpec.Other _ -> new WindowDecoder(nativeTokenizer, promptIds, skipSpecialTokens);
+            case DecoderSpec.Other _ -> new WindowDecoder(library(), promptIds, skipSpecialTokens);
         };
     }
 
     /** Frees the native memory; calls that are under way finish first. Decoding by own tables still works afterwards. */
     @Override
     public void close() {
-        nativeTokenizer.close();
+        encoder.close();
     }
 }

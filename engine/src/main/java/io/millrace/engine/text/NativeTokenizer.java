@@ -13,7 +13,7 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
  * above it, which would look for CUDA, download and report home. Thread-safe; calls share a lock that only {@link #close} takes alone, since
  * a handle used after it is freed would crash the process.
  */
-final class NativeTokenizer implements AutoCloseable {
+final class NativeTokenizer implements TextEncoder {
     private static final int UNKNOWN_ID = -1;
 
     private final TokenizersLibrary library;
@@ -41,7 +41,8 @@ final class NativeTokenizer implements AutoCloseable {
         library.disablePadding(handle);
     }
 
-    int[] encode(String text, boolean addSpecialTokens) {
+    @Override
+    public int[] encode(String text, boolean addSpecialTokens) {
         lock.readLock().lock();
         try {
             requireOpen();

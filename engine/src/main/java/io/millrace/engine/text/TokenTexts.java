@@ -56,6 +56,7 @@ abstract sealed class TokenTexts {
     /** GPT-2's byte alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 onwards in order. */
     static final class ByteLevel extends TokenTexts {
         private static final short[] BYTE_OF_CHAR = byteOfChar();
+        private static final char[] CHAR_OF_BYTE = charOfByte();
 
         ByteLevel(TokenizerFile file) {
             super(file);
@@ -70,6 +71,37 @@ abstract sealed class TokenTexts {
                 table[printable ? b : next++] = (short) b;
             }
             return table;
+        }
+
+        private static char[] charOfByte() {
+            char[] table = new char[0x100];
+            for (char c = 0; c < BYTE_OF_CHAR.length; c++) {
+                if (BYTE_OF_CHAR[c] >= 0) {
+                    table[BYTE_OF_CHAR[c]] = c;
+                }
+            }
+            return table;
+        }
+
+        /** What stands for a byte of {@code [0, 256)}. */
+        static char charOf(int b) {
+            return CHAR_OF_BYTE[b];
+        }
+
+        /** What stands for these bytes, in UTF-8: all of the alphabet have one or two bytes there. */
+        static byte[] toAlphabet(byte[] bytes) {
+            byte[] utf8 = new byte[2 * bytes.length];
+            int size = 0;
+            for (byte b : bytes) {
+                char c = CHAR_OF_BYTE[b & 0xff];
+                if (c < 0x80) {
+                    utf8[size++] = (byte) c;
+                } else {
+                    utf8[size++] = (byte) (0xc0 | c >> 6);
+                    utf8[size++] = (byte) (0x80 | c & 0x3f);
+                }
+            }
+            return Arrays.copyOf(utf8, size);
         }
 
         @Override

@@ -19,6 +19,26 @@ final class Utf8Assembler {
     private int lowest = 0x80;
     private int highest = 0xBF;
 
+    /** Whether {@code bytes[begin, end)} is whole characters. */
+    static boolean isValid(byte[] bytes, int begin, int end) {
+        int i = begin;
+        while (i < end && bytes[i] >= 0) {
+            i++;
+        }
+        if (i == end) {
+            return true;
+        }
+        Utf8Assembler assembler = new Utf8Assembler();
+        int fed = 0;
+        for (; i < end; i++) {
+            fed = assembler.feed(bytes[i]);
+            if (fed < INCOMPLETE) {
+                return false;
+            }
+        }
+        return fed != INCOMPLETE;
+    }
+
     /** Bytes of the incomplete character held, 0 to 3. */
     int numPending() {
         return numPending;

@@ -34,7 +34,7 @@ class GgufTokenizerJsonTest {
     @Test
     void tableIsThatOfTheWrittenJson() throws IOException {
         try (GgufFile gguf = file(new String[] {"a b"})) {
-            GgufTokenizerJson written = GgufTokenizerJson.of(gguf.path(), gguf.metadata());
+            GgufTokenizerJson written = GgufTokenizerJson.of(new GgufVocabulary(gguf.path(), gguf.metadata()));
             TokenizerFile direct = written.tokenizerFile();
             TokenizerFile parsed = TokenizerFile.parse(written.json());
             assertThat(direct.vocabSize()).isEqualTo(parsed.vocabSize());
