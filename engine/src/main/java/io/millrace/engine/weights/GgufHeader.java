@@ -24,7 +24,9 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
     private static final ValueLayout.OfInt U32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfLong U64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort U16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final int MAGIC = 0x46554747;
+    private static final byte[] MAGIC = {'G', 'G', 'U', 'F'};
+    /** Magic, version, number of tensors, number of keys. */
+    private static final int FIXED_BYTES = 4 + 4 + 8 + 8;
     private static final long MAX_NAME_BYTES = 65_535;
     private static final int MAX_DIMENSIONS = 4;
     private static final int DEFAULT_ALIGNMENT = 32;
@@ -49,9 +51,14 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
 
     static GgufHeader parse(Path file, MemorySegment bytes) {
         Reader in = new Reader(file, bytes);
-        if (bytes.byteSize() < 24 || in.u32() != MAGIC) {
-            throw new EngineException("GGUF-002", file + " is no GGUF file: it does not begin with 'GGUF' and a header of 24 bytes");
+        if (!beginsLikeGguf(bytes)) {
+            throw new EngineException("GGUF-002", file + " is no GGUF file: it does not begin with 'GGUF'");
         }
+        if (bytes.byteSize() < FIXED_BYTES) {
+            throw new EngineException("GGUF-003", file + (bytes.byteSize() == 0 ? " is empty" : " ends after " + bytes.byteSize() + " bytes, within the first "
+                    + FIXED_BYTES + " of a GGUF file's header") + "; it is cut short, download it again");
+        }
+        in.take(MAGIC.length);
         int version = in.u32();
         if (version != 2 && version != 3) {
             String hint = Integer.reverseBytes(version) == 3 || Integer.reverseBytes(version) == 2
@@ -76,6 +83,16 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
         }
         checkPlacement(file, tensors, alignment, bytes.byteSize() - dataStart);
         return new GgufHeader(metadata, tensors, dataStart);
+    }
+
+    /** Also of a file that ends within its first four bytes. */
+    private static boolean beginsLikeGguf(MemorySegment bytes) {
+        for (int i = 0; i < Math.min(MAGIC.length, bytes.byteSize()); i++) {
+            if (bytes.get(ValueLayout.JAVA_BYTE, i) != MAGIC[i]) {
+                return false;
+            }
+        }
+        return true;
     }
 
     private static long alignment(Path file, Map<String, Object> metadata) {

@@ -165,6 +165,21 @@ class GgufFileTest {
         refused("GGUF-006");
     }
 
+    /** Property: a file that ends within its first bytes is told to be cut short, not to be of another kind; other files are not. */
+    @Test
+    void cutWithinTheFirstBytes() {
+        byte[] whole = sample();
+        for (int length = 0; length < 24; length++) {
+            Path file = write(Arrays.copyOf(whole, length));
+            assertThatThrownBy(() -> GgufFile.open(file).close()).isInstanceOf(EngineException.class).hasMessageStartingWith("GGUF-003")
+                    .hasMessageContaining(length == 0 ? "is empty" : "ends after " + length + " bytes").hasMessageContaining("download it again");
+        }
+        for (String other : new String[] {"P", "GGML", "GGLL and more than twenty-four bytes of it"}) {
+            Path file = write(other.getBytes(StandardCharsets.US_ASCII));
+            assertThatThrownBy(() -> GgufFile.open(file).close()).hasMessageStartingWith("GGUF-002").hasMessageContaining("does not begin with 'GGUF'");
+        }
+    }
+
     /** Every cut and thousands of random changes of bytes: a result or an EngineException, nothing else. */
     @Test
     void damagedFilesGiveErrorsOnly() {
