@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
@@ -81,5 +82,64 @@ class ErrorCodesTest {
         assertThat(unexplained).as("codes in the sources, but not in docs/errors.md").isEmpty();
         assertThat(unused).as("codes in docs/errors.md, but not in the sources").isEmpty();
         assertThat(both).hasSizeGreaterThan(60);
+    }
+
+    private static final Pattern REFUSAL = Pattern.compile("\\b(new ApiException|badRequest|notFound|unavailable)\\(");
+    private static final Pattern WORD = Pattern.compile("\"([a-z_]+)\"");
+
+    /** The arguments of the call whose opening bracket ends before {@code at}. */
+    private static List<String> arguments(String source, int at) {
+        List<String> arguments = new ArrayList<>();
+        int depth = 0;
+        boolean quoted = false;
+        int begin = at;
+        for (int i = at; depth >= 0; i++) {
+            char c = source.charAt(i);
+            if (quoted) {
+                i += c == '\\' ? 1 : 0;
+                quoted = c != '"';
+                continue;
+            }
+            quoted = c == '"';
+            depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+            if (depth < 0 || depth == 0 && c == ',') {
+                arguments.add(source.substring(begin, i));
+                begin = i + 1;
+            }
+        }
+        return arguments;
+    }
+
+    /** Property: every word that an HTTP error has as its code is explained, and no other is. */
+    @Test
+    void codesOfHttpErrorsAreExplained() throws IOException {
+        Path root = root();
+        Set<String> used = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(root.resolve("server/src/main/java"))) {
+            for (Path file : files.filter(f -> f.toString().endsWith(".java")).toList()) {
+                String source = Files.readString(file);
+                Matcher call = REFUSAL.matcher(source);
+                while (call.find()) {
+                    List<String> arguments = arguments(source, call.end());
+                    boolean isNew = call.group(1).startsWith("new");
+                    if (isNew || !call.group(1).equals("badRequest") || arguments.size() == 3) {
+                        Matcher word = WORD.matcher(arguments.get(isNew ? 2 : 0));
+                        while (word.find()) {
+                            used.add(word.group(1));
+                        }
+                    }
+                }
+            }
+        }
+        Set<String> explained = new TreeSet<>();
+        for (String line : Files.readAllLines(root.resolve("docs/errors.md"))) {
+            if (line.startsWith("| `")) {
+                Matcher word = Pattern.compile("`([a-z_]+)`").matcher(line.substring(0, line.indexOf('|', 2)));
+                while (word.find()) {
+                    assertThat(explained.add(word.group(1))).as("%s stands twice", word.group(1)).isTrue();
+                }
+            }
+        }
+        assertThat(explained).isEqualTo(used).hasSizeGreaterThan(20);
     }
 }

@@ -1,5 +1,7 @@
 package io.millrace.server.openai;
 
+import java.util.Objects;
+
 /**
  * A refusal or failure as the client sees it: HTTP status and the four members of OpenAI's error object.
  *
@@ -14,13 +16,13 @@ public final class ApiException extends RuntimeException {
     private final int retryAfterSeconds;
 
     /** @param param             the request field concerned, or null
-     *  @param code              a stable word for programs, or null
+     *  @param code              a stable word for programs; {@code docs/errors.md} lists them
      *  @param retryAfterSeconds 0 = no {@code Retry-After} */
     public ApiException(int status, String type, String code, String param, String message, int retryAfterSeconds) {
         super(message, null, false, false);
         this.status = status;
         this.type = type;
-        this.code = code;
+        this.code = Objects.requireNonNull(code);
         this.param = param;
         this.retryAfterSeconds = retryAfterSeconds;
     }
