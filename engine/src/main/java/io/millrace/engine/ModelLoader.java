@@ -54,10 +54,16 @@ public final class ModelLoader {
 
     private ModelLoader() {}
 
-    /** Loads native libraries ahead of {@link #load}, which otherwise does so. Any thread; what cannot be loaded is told there. */
-    public static void warmUp() {
+    /**
+     * Loads native libraries ahead of {@link #load}, which otherwise does so. Any thread; what cannot be loaded is told there.
+     *
+     * @param gguf whether the model is a GGUF file: most have a vocabulary that needs no library
+     */
+    public static void warmUp(boolean gguf) {
         Backends.warmUp();
-        HfTokenizer.warmUp();
+        if (!gguf) {
+            HfTokenizer.warmUp();
+        }
     }
 
     /** An engine without its text side, and what to say about it. */
@@ -387,6 +393,8 @@ public final class ModelLoader {
         lines.addAll(checkpoint.remarks());
         lines.add("backend  " + backend.description());
         lines.add("dtype    " + settings.dtype() + ": " + backend.arithmetic());
+        lines.add("kv       " + memory.cache().dtype().label() + (settings.kvCacheDtype().equals("auto") ? ": auto takes the type of the weights"
+                + (model.weightFormats().stream().anyMatch(QuantFormat.class::isInstance) ? ", and float16 where they are quantised" : "") : ", as asked for"));
         lines.add(String.format(Locale.ROOT, "limits   %,d sequences and %,d tokens a step", limits.maxNumSeqs(),
                 limits.maxNumBatchedTokens()));
         lines.add("memory");

@@ -52,6 +52,8 @@ public final class NativeCpuBackend implements Backend {
     private final MemorySegment[] nativeBatches;
     /** Elements that lost bits when they were taken over, by the format they had. */
     private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
+    /** Of the weights that were taken over. */
+    private boolean anyQuantised;
     private List<Integer> bound = List.of();
     private final List<PositionTable> positionTables = new ArrayList<>();
     private long weightBytes;
@@ -139,6 +141,10 @@ public final class NativeCpuBackend implements Backend {
 
     @Override
     public String arithmetic() {
+        return plainArithmetic() + (anyQuantised ? "; quantised weights meet activations rounded to 8 bits, whatever --dtype says" : "");
+    }
+
+    private String plainArithmetic() {
         if (!bf16Products) {
             return arithmetic == Arithmetic.EXACT ? "exact float32 products" : "exact float32 products: " + isa.label()
                     + " on this machine multiplies no bfloat16 numbers";
@@ -231,6 +237,7 @@ public final class NativeCpuBackend implements Backend {
     private Piece pack(List<WeightPart> parts, long inFeatures, boolean later) {
         WeightFormat format = parts.getFirst().format();
         int code = packedFormat(format);
+        anyQuantised |= format instanceof QuantFormat;
         long outFeatures = parts.stream().mapToLong(WeightPart::rows).sum();
         MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, code));
         int deferred = later ? CpuKernels.deferWeight(team, packed, outFeatures, inFeatures, code) : 0;

@@ -6,6 +6,7 @@ import io.millrace.server.bench.EngineBench.Iteration;
 import io.millrace.server.bench.Spread;
 import io.millrace.server.bench.WorkRates;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.ProgressBar;
 import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
@@ -63,22 +64,20 @@ final class BenchLatencyCommand implements Callable<Integer> {
     public Integer call() {
         ServerConfig config = SettingOptions.read(spec.commandLine().getParseResult(), null);
         BenchFlags.positive("--input-len", inputLen, "--output-len", outputLen, "--batch-size", batchSize, "--num-iters", numIters);
-        try (Generation generation = Generation.openPacked(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
+        try (Generation generation = EngineRuns.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
             EngineLimits limits = generation.service().limits();
-            BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.maxNumQueuedRequests());
+            BenchFlags.fits(limits, inputLen, outputLen, batchSize, config.get(Settings.MAX_NUM_QUEUED_REQS));
             List<Iteration> iterations = new ArrayList<>();
             try (ProgressBar progress = new ProgressBar("bench latency", numWarmup + numIters)) {
                 for (int i = 0; i < numWarmup + numIters; i++) {
                     // Other prompts every time: what was computed before must not help.
-                    Iteration iteration = runs.run(EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.seed().orElse(0) + i), outputLen);
+                    Iteration iteration = runs.run(EngineBench.prompts(batchSize, inputLen, limits.vocabSize(), config.get(Settings.SEED).orElse(0) + i), outputLen);
                     if (i >= numWarmup) {
                         iterations.add(iteration);
                     }
                     progress.update(i + 1);
                 }
             }
-            generation.model().report().forEach(line -> System.err.println("  " + line));
-            System.err.println();
             Optional<WorkRates> rates = runs.rates(iterations);
             spec.commandLine().getOut().print(table(iterations, rates, runs));
             spec.commandLine().getOut().flush();

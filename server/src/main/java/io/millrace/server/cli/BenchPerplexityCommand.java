@@ -5,6 +5,7 @@ import io.millrace.engine.text.Tokenizer;
 import io.millrace.server.bench.Perplexity;
 import io.millrace.server.config.ConfigException;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.ProgressBar;
 import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
@@ -70,7 +71,7 @@ final class BenchPerplexityCommand implements Callable<Integer> {
                     + ": a window has 2 tokens or more, and the next begins at its end or before"));
         }
         String content = read();
-        try (Generation generation = Generation.openPacked(config)) {
+        try (Generation generation = EngineRuns.open(config)) {
             EngineLimits limits = generation.service().limits();
             // The engine has a place for the token after the window, which is never computed.
             int window = Math.min(context, limits.maxModelLen() - 1);
@@ -84,12 +85,10 @@ final class BenchPerplexityCommand implements Callable<Integer> {
             try (ProgressBar progress = new ProgressBar("bench perplexity", windows.size())) {
                 result = Perplexity.score(generation.service(), windows, id -> tokenizer.bytes(id).length, progress::update);
             }
-            generation.model().report().forEach(line -> System.err.println("  " + line));
-            System.err.println();
             print(result, windows.size(), window);
             Map<String, Object> settings = new LinkedHashMap<>();
             settings.put("model", generation.model().name());
-            settings.put("backend", config.backend());
+            settings.put("backend", config.get(Settings.BACKEND));
             settings.put("kv_cache_dtype", generation.model().engine().kvCacheDtype());
             settings.put("text", String.valueOf(text));
             settings.put("context", window);

@@ -18,6 +18,7 @@ import io.millrace.server.bench.StepCostFile;
 import io.millrace.server.bench.TraceFile;
 import io.millrace.server.config.ConfigException;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.Sparkline;
 import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
@@ -159,7 +160,7 @@ final class BenchScheduleCommand implements Callable<Integer> {
     }
 
     private Trace trace(ServerConfig config) {
-        long seed = config.seed().orElse(0);
+        long seed = config.get(Settings.SEED).orElse(0);
         Trace trace = read().repeated(repeat).faster(rateScale);
         trace = lengthScale == 1 ? trace : trace.longer(lengthScale);
         trace = keyMix == null ? trace : trace.withTenants(weights("--key-mix", keyMix), seed);
@@ -191,7 +192,7 @@ final class BenchScheduleCommand implements Callable<Integer> {
     private StepCostFile calibrated(PrintWriter out, ServerConfig config, Engine engine, String name) {
         EngineLimits limits = engine.limits();
         CostFit.Fitted fitted = Calibration.run(engine, config.schedulerConfig(limits), calibrateSeconds, name + " on "
-                + MachineFacts.collect().get("cpu") + ", " + config.backend() + " backend");
+                + MachineFacts.collect().get("cpu") + ", " + config.get(Settings.BACKEND) + " backend");
         StepCostFile costs = new StepCostFile(fitted.cost(), (long) limits.numBlocks() * limits.blockSize());
         out.print(new Table().heading("cost of a step: " + fitted.cost().source() + ", " + fitted.numSteps() + " steps measured, mean error "
                 + Texts.rate(100 * fitted.meanError()) + " %")
@@ -209,11 +210,11 @@ final class BenchScheduleCommand implements Callable<Integer> {
     }
 
     private EngineLimits limits(ServerConfig config, Trace trace, StepCostFile costs) {
-        int maxModelLen = config.maxModelLen() > 0 ? config.maxModelLen() : Math.max(trace.maxLength(), maxTokens);
-        int tokens = config.maxNumBatchedTokens() > 0 ? config.maxNumBatchedTokens() : Math.max(DEFAULT_BATCHED_TOKENS, config.maxNumSeqs());
-        long kvTokens = costs.kvTokens() > 0 ? costs.kvTokens() : (long) maxModelLen * config.maxNumSeqs();
-        int blocks = config.numBlocks() > 0 ? config.numBlocks() : (int) Math.min(Integer.MAX_VALUE / 4, Math.max(1, kvTokens / config.blockSize()));
-        return Simulation.limits(maxModelLen, config.maxNumSeqs(), tokens, blocks, config.blockSize());
+        int maxModelLen = config.get(Settings.MAX_MODEL_LEN) > 0 ? config.get(Settings.MAX_MODEL_LEN) : Math.max(trace.maxLength(), maxTokens);
+        int tokens = config.get(Settings.MAX_NUM_BATCHED_TOKENS) > 0 ? config.get(Settings.MAX_NUM_BATCHED_TOKENS) : Math.max(DEFAULT_BATCHED_TOKENS, config.get(Settings.MAX_NUM_SEQS));
+        long kvTokens = costs.kvTokens() > 0 ? costs.kvTokens() : (long) maxModelLen * config.get(Settings.MAX_NUM_SEQS);
+        int blocks = config.get(Settings.NUM_BLOCKS) > 0 ? config.get(Settings.NUM_BLOCKS) : (int) Math.min(Integer.MAX_VALUE / 4, Math.max(1, kvTokens / config.get(Settings.BLOCK_SIZE)));
+        return Simulation.limits(maxModelLen, config.get(Settings.MAX_NUM_SEQS), tokens, blocks, config.get(Settings.BLOCK_SIZE));
     }
 
     private static EngineLimits simulated(EngineLimits real) {
@@ -226,12 +227,12 @@ final class BenchScheduleCommand implements Callable<Integer> {
         ServeBench.Goodput asked = workload.goodput();
         Simulation.Objective objective = new Simulation.Objective(asked.ttftMillis(), asked.tpotMillis(), asked.e2eMillis());
         SimulationResult result = Simulation.run(trace, new Simulation.Options(limits, scheduler, costs.cost(), objective, sharedPrefix, maxTokens,
-                config.seed().orElse(0), 0).withStepping(config.asyncScheduling(), Math.round(hostMicros * 1e3)));
+                config.get(Settings.SEED).orElse(0), 0).withStepping(config.get(Settings.ASYNC_SCHEDULING), Math.round(hostMicros * 1e3)));
         String title = traceFile.getFileName() + ": " + Texts.count(trace.size()) + " requests in " + Texts.rate(trace.seconds()) + " s, "
                 + Texts.rate(trace.size() / Math.max(trace.seconds(), 1e-9)) + "/s";
         String setting = Texts.count(limits.maxNumSeqs()) + " sequences, " + Texts.count(limits.maxNumBatchedTokens())
                 + " tokens a step, " + Texts.count((long) limits.numBlocks() * limits.blockSize()) + " tokens of KV cache, "
-                + config.queueing().policy().name().toLowerCase(Locale.ROOT) + (config.asyncScheduling() ? ", overlapped steps" : "")
+                + config.schedulingPolicy().name().toLowerCase(Locale.ROOT) + (config.get(Settings.ASYNC_SCHEDULING) ? ", overlapped steps" : "")
                 + (hostMicros > 0 ? ", host " + Texts.rate(hostMicros) + " us a step" : "");
         out.print(ScheduleReport.table(title + System.lineSeparator() + costs.cost().source() + "; " + setting, result, objective.isSet()));
         out.println();
@@ -253,14 +254,14 @@ final class BenchScheduleCommand implements Callable<Integer> {
         map.put("priority_mix", priorityMix);
         map.put("shared_prefix_len", sharedPrefix);
         map.put("max_tokens", maxTokens);
-        map.put("seed", config.seed().orElse(0));
+        map.put("seed", config.get(Settings.SEED).orElse(0));
         map.put("max_num_seqs", limits.maxNumSeqs());
         map.put("max_num_batched_tokens", limits.maxNumBatchedTokens());
         map.put("num_blocks", limits.numBlocks());
         map.put("block_size", limits.blockSize());
-        map.put("max_num_queued_reqs", config.maxNumQueuedRequests());
-        map.put("scheduling_policy", config.queueing().policy().name().toLowerCase(Locale.ROOT));
-        map.put("async_scheduling", config.asyncScheduling());
+        map.put("max_num_queued_reqs", config.get(Settings.MAX_NUM_QUEUED_REQS));
+        map.put("scheduling_policy", config.schedulingPolicy().name().toLowerCase(Locale.ROOT));
+        map.put("async_scheduling", config.get(Settings.ASYNC_SCHEDULING));
         map.put("host_us", hostMicros);
         map.put("cost", costs.toMap());
         return map;

@@ -10,6 +10,7 @@ import io.millrace.server.bench.Spread;
 import io.millrace.server.bench.WorkRates;
 import io.millrace.server.bench.Workload;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.ProgressBar;
 import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
@@ -84,11 +85,11 @@ final class BenchThroughputCommand implements Callable<Integer> {
             batches(config);
             return ExitCodes.OK;
         }
-        try (Generation generation = Generation.openPacked(config)) {
+        try (Generation generation = EngineRuns.open(config)) {
             EngineLimits limits = generation.service().limits();
             BenchFlags.fits(limits, (int) Math.ceil(inputLen * (1 + rangeRatio)), (int) Math.ceil(outputLen * (1 + rangeRatio)), numPrompts,
-                    config.maxNumQueuedRequests());
-            Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.seed().orElse(0));
+                    config.get(Settings.MAX_NUM_QUEUED_REQS));
+            Workload workload = Workload.random(numPrompts, inputLen, outputLen, rangeRatio, 0, limits.vocabSize() - 1, config.get(Settings.SEED).orElse(0));
             run(generation, workload.requests().subList(0, Math.min(4, numPrompts)), "warm-up");
             long start = System.nanoTime();
             long[] tokens = run(generation, workload.requests(), null);
@@ -102,13 +103,13 @@ final class BenchThroughputCommand implements Callable<Integer> {
     private void batches(ServerConfig config) {
         BenchFlags.positive("--num-iters", numIters);
         batchSizes.forEach(size -> BenchFlags.positive("--batch-size", size));
-        try (Generation generation = Generation.openPacked(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
+        try (Generation generation = EngineRuns.open(config); EngineRuns runs = new EngineRuns(generation, config, !noProbe)) {
             EngineLimits limits = generation.service().limits();
             for (int size : batchSizes) {
                 BenchFlags.fits(limits, inputLen, outputLen, size, 0);
             }
             Map<Integer, List<Iteration>> iterations = new LinkedHashMap<>();
-            long seed = config.seed().orElse(0);
+            long seed = config.get(Settings.SEED).orElse(0);
             int total = numWarmup + numIters * batchSizes.size();
             try (ProgressBar progress = new ProgressBar("bench throughput", total)) {
                 for (int i = 0; i < total; i++) {
@@ -193,7 +194,7 @@ final class BenchThroughputCommand implements Callable<Integer> {
                 .row("tokens/s, prompt and output", Texts.rate((tokens[0] + tokens[1]) / seconds))
                 .row("output tokens/s", Texts.rate(tokens[1] / seconds)));
         spec.commandLine().getOut().flush();
-        JsonFile.write(json, "throughput", Map.of("model", generation.model().name(), "backend", config.backend(), "input_len", inputLen,
+        JsonFile.write(json, "throughput", Map.of("model", generation.model().name(), "backend", config.get(Settings.BACKEND), "input_len", inputLen,
                 "output_len", outputLen, "random_range_ratio", rangeRatio), figures);
     }
 }

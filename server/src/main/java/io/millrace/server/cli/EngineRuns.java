@@ -8,6 +8,7 @@ import io.millrace.server.bench.EngineBench.Iteration;
 import io.millrace.server.bench.MachineSpeed;
 import io.millrace.server.bench.WorkRates;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.Table;
 import io.millrace.server.console.Texts;
 import io.millrace.server.serving.Generation;
@@ -29,8 +30,16 @@ final class EngineRuns implements AutoCloseable {
         this.generation = generation;
         this.config = config;
         this.work = generation.model().engine().work();
-        this.probe = measure && work.isPresent() && !config.backend().equals("reference") ? MachineProbe.open(config.threads()) : Optional.empty();
+        this.probe = measure && work.isPresent() && !config.get(Settings.BACKEND).equals("reference") ? MachineProbe.open(config.get(Settings.THREADS)) : Optional.empty();
         this.speed = new MachineSpeed(probe.map(MachineProbe::threads).orElse(0));
+    }
+
+    /** The configured model, shown to the user as it is loaded, with all weights in place. */
+    static Generation open(ServerConfig config) {
+        return Generation.openPacked(config, model -> {
+            model.report().forEach(line -> System.err.println("  " + line));
+            System.err.println();
+        });
     }
 
     Iteration run(List<int[]> prompts, int outputLen) {
@@ -46,7 +55,7 @@ final class EngineRuns implements AutoCloseable {
     Map<String, Object> settings() {
         Map<String, Object> map = new LinkedHashMap<>();
         map.put("model", generation.model().name());
-        map.put("backend", config.backend());
+        map.put("backend", config.get(Settings.BACKEND));
         map.put("max_num_seqs", generation.service().limits().maxNumSeqs());
         map.put("max_num_batched_tokens", generation.service().limits().maxNumBatchedTokens());
         work.ifPresent(known -> map.put("work", WorkRates.toMap(known)));

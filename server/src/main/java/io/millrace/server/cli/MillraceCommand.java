@@ -2,10 +2,13 @@ package io.millrace.server.cli;
 
 import io.millrace.engine.EngineException;
 import io.millrace.server.config.ConfigException;
+import io.millrace.server.config.ConfigReader;
 import io.millrace.server.config.Settings;
 import io.millrace.server.console.Logging;
 import java.net.BindException;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
@@ -98,7 +101,7 @@ public final class MillraceCommand implements Runnable {
         line.setUsageHelpWidth(120).setUsageHelpLongOptionsMaxWidth(34).setCaseInsensitiveEnumValuesAllowed(true)
                 .setColorScheme(CommandLine.Help.defaultColorScheme(System.getenv("NO_COLOR") == null ? Ansi.AUTO : Ansi.OFF))
                 .setExitCodeExceptionMapper(MillraceCommand::exitCode)
-                .setParameterExceptionHandler((failure, args) -> wrongFlags(failure))
+                .setParameterExceptionHandler(MillraceCommand::wrongFlags)
                 .setExecutionExceptionHandler((failure, command, parsed) -> report(failure, command, isVerbose(parsed)));
         line.getSubcommands().values().forEach(MillraceCommand::configure);
     }
@@ -117,22 +120,40 @@ public final class MillraceCommand implements Runnable {
         return parsed.hasMatchedOption("--verbose") || (parsed.hasSubcommand() && isVerbose(parsed.subcommand()));
     }
 
-    private static int wrongFlags(ParameterException failure) {
+    private static int wrongFlags(ParameterException failure, String... args) {
         CommandLine command = failure.getCommandLine();
         ColorScheme colors = command.getColorScheme();
         if (failure.getMessage().isEmpty()) {
             command.usage(command.getErr(), colors);
             return ExitCodes.USAGE;
         }
-        command.getErr().println(colors.errorText("CLI-001: " + firstLine(failure.getMessage())));
-        if (failure instanceof UnmatchedArgumentException unmatched && unmatched.getUnmatched().getFirst().startsWith("--")) {
-            String key = unmatched.getUnmatched().getFirst().substring(2).replaceFirst("=.*", "");
-            Settings.nearest(key).ifPresent(near -> command.getErr().println("Did you mean " + near.flag() + "?"));
-        } else {
+        List<String> problems = command.getCommandName().equals("serve") ? wrongSettings(args) : List.of();
+        if (problems.isEmpty() && failure instanceof UnmatchedArgumentException unmatched) {
+            problems = unmatched.getUnmatched().stream().filter(arg -> arg.startsWith("-")).map(arg -> arg.replaceFirst("=.*", ""))
+                    .map(flag -> "CLI-001: Unknown option: '" + flag + "'" + FlagScan.suggestion(flag)).toList();
+        }
+        if (problems.isEmpty()) {
+            command.getErr().println(colors.errorText("CLI-001: " + firstLine(failure.getMessage())));
             UnmatchedArgumentException.printSuggestions(failure, command.getErr());
         }
+        problems.forEach(problem -> command.getErr().println(colors.errorText(problem)));
         command.getErr().println("All flags: ./" + command.getCommandSpec().qualifiedName() + " --help");
         return ExitCodes.USAGE;
+    }
+
+    /** Flags that are none with all that is wrong besides; empty where the reason is something that only picocli knows. */
+    private static List<String> wrongSettings(String... args) {
+        List<String> all = Arrays.asList(args);
+        FlagScan scan = FlagScan.of(all.subList(all.indexOf("serve") + 1, all.size()));
+        if (scan.problems().isEmpty()) {
+            return List.of();
+        }
+        try {
+            ConfigReader.readForServer(scan.problems(), scan.flags(), System.getenv(), scan.config());
+            return scan.problems();
+        } catch (ConfigException e) {
+            return e.problems();
+        }
     }
 
     private static int report(Exception failure, CommandLine command, boolean verbose) throws Exception {

@@ -23,7 +23,7 @@ final class ServeCommand implements Callable<Integer> {
     private String positionalModel;
 
     /** Serves a few requests of its own and ends: what the JVM learns then goes into the start-up cache. */
-    @Option(names = "--train-start-up", hidden = true)
+    @Option(names = FlagScan.TRAINING, hidden = true)
     private boolean trainStartUp;
 
     @Mixin
@@ -38,6 +38,6 @@ final class ServeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         Duration runtime = ServeRun.sinceStart();
-        return ServeRun.serve(SettingOptions.read(spec.commandLine().getParseResult(), positionalModel), trainStartUp, runtime);
+        return ServeRun.serve(SettingOptions.readForServer(spec.commandLine().getParseResult(), positionalModel), trainStartUp, runtime);
     }
 }

@@ -5,6 +5,7 @@ import io.millrace.scheduler.GenerationService;
 import io.millrace.scheduler.SchedulingPolicy;
 import io.millrace.server.bench.StartUpTraining;
 import io.millrace.server.config.ServerConfig;
+import io.millrace.server.config.Settings;
 import io.millrace.server.console.Texts;
 import io.millrace.server.http.HttpServer;
 import io.millrace.server.http.HttpServerConfig;
@@ -38,14 +39,12 @@ final class ServeRun {
      * @return the exit code
      */
     static int serve(ServerConfig config, boolean trainStartUp, Duration runtime) throws Exception {
-        config.requireKeysToTellApart();
-        config.modelPath();
         checkAddress(config);
         AtomicReference<SchedulerMetrics> metrics = new AtomicReference<>();
         AtomicReference<HttpMetrics> httpMetrics = new AtomicReference<>();
         Generation generation = Generation.open(config, model -> {
             MetricRegistry registry = MetricRegistry.forModel(config.modelNames(model.name()).getFirst());
-            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype(), config.prefixCaching()));
+            metrics.set(SchedulerMetrics.register(registry, model.engine().limits(), model.engine().kvCacheDtype(), config.get(Settings.ENABLE_PREFIX_CACHING)));
             httpMetrics.set(new HttpMetrics(registry));
             return metrics.get();
         });
@@ -63,7 +62,7 @@ final class ServeRun {
                 + Texts.count(generation.service().limits().maxModelLen()) + " tokens per sequence" + packing(generation.model().engine().bytesToPack()));
         generation.packWhileIdle();
         if (trainStartUp) {
-            StartUpTraining.run(server.port(), config.apiKeys());
+            StartUpTraining.run(server.port(), config.get(Settings.API_KEY));
             StartUpTraining.loadGguf(config.engineConfig());
             server.close();
             generation.close();
@@ -74,7 +73,7 @@ final class ServeRun {
             var status = generation.service().status();
             return status.numRunning() + status.numWaiting();
         });
-        if (config.logStats()) {
+        if (!config.get(Settings.DISABLE_LOG_STATS)) {
             logStats(metrics.get(), generation.service());
         }
         // The signal's hook ends the process; this thread has nothing left to do.
@@ -88,16 +87,17 @@ final class ServeRun {
     }
 
     private static HttpServerConfig httpConfig(ServerConfig config, LoadedModel model) {
-        return HttpServerConfig.builder().host(config.host()).port(config.port()).servedModelNames(config.modelNames(model.name()))
-                .apiKeys(config.apiKeys()).generationConfigFromModel(config.modelDefaults()).baseSeed(config.seed()).version(Version.text())
-                .shutdownTimeout(config.shutdownTimeout()).toolCallParser(config.toolCallParser()).reasoningParser(config.reasoningParser())
-                .priorities(config.queueing().policy() == SchedulingPolicy.PRIORITY).build();
+        return HttpServerConfig.builder().host(config.get(Settings.HOST)).port(config.get(Settings.PORT)).servedModelNames(config.modelNames(model.name()))
+                .apiKeys(config.get(Settings.API_KEY)).generationConfigFromModel(config.modelDefaults()).baseSeed(config.get(Settings.SEED)).version(Version.text())
+                .shutdownTimeout(config.get(Settings.SHUTDOWN_TIMEOUT)).toolCallParser(config.get(Settings.TOOL_CALL_PARSER))
+                .reasoningParser(config.get(Settings.REASONING_PARSER))
+                .priorities(config.schedulingPolicy() == SchedulingPolicy.PRIORITY).build();
     }
 
     /** A taken port is known before gigabytes are read. */
     private static void checkAddress(ServerConfig config) {
         try (ServerSocket socket = new ServerSocket()) {
-            socket.bind(new InetSocketAddress(config.host(), config.port()));
+            socket.bind(new InetSocketAddress(config.get(Settings.HOST), config.get(Settings.PORT)));
         } catch (IOException | IllegalArgumentException e) {
             throw addressFailure(config, e);
         }
@@ -113,10 +113,10 @@ final class ServeRun {
     }
 
     private static CommandFailure addressFailure(ServerConfig config, Exception cause) {
-        boolean unresolved = new InetSocketAddress(config.host(), 0).isUnresolved();
+        boolean unresolved = new InetSocketAddress(config.get(Settings.HOST), 0).isUnresolved();
         String why = unresolved ? "the host name is not known; give an address of this machine, such as --host 127.0.0.1"
                 : cause.getMessage() + "; choose another --port (0 takes a free one) or --host, or end the process that listens there";
-        return new CommandFailure("SRV-002", "cannot listen on " + config.host() + ":" + config.port() + ": " + why, ExitCodes.ADDRESS, cause);
+        return new CommandFailure("SRV-002", "cannot listen on " + config.get(Settings.HOST) + ":" + config.get(Settings.PORT) + ": " + why, ExitCodes.ADDRESS, cause);
     }
 
     private static void report(ServerConfig config, Generation generation, int port) {
@@ -129,17 +129,17 @@ final class ServeRun {
         for (String line : generation.model().report()) {
             text.append("  ").append(line).append('\n');
         }
-        text.append("  queue    ").append(Texts.count(config.maxNumQueuedRequests())).append(" waiting requests, then 429; prompts in chunks of ")
+        text.append("  queue    ").append(Texts.count(config.get(Settings.MAX_NUM_QUEUED_REQS))).append(" waiting requests, then 429; prompts in chunks of ")
                 .append(Texts.count(generation.schedulerConfig().maxPrefillChunk())).append(" tokens\n");
-        text.append("  access   ").append(config.apiKeys().isEmpty() ? "no API key asked for" : config.apiKeys().size() + " API key(s)").append('\n');
-        String host = config.host().contains(":") ? "[" + config.host() + "]" : config.host();
+        text.append("  access   ").append(config.get(Settings.API_KEY).isEmpty() ? "no API key asked for" : config.get(Settings.API_KEY).size() + " API key(s)").append('\n');
+        String host = config.get(Settings.HOST).contains(":") ? "[" + config.get(Settings.HOST) + "]" : config.get(Settings.HOST);
         String url = "http://" + (host.equals("0.0.0.0") ? "127.0.0.1" : host) + ":" + port + "/v1";
         text.append("\n  ").append(url).append("\n\n  curl ").append(url).append("/completions -H 'Content-Type: application/json'")
-                .append(config.apiKeys().isEmpty() ? "" : " -H 'Authorization: Bearer KEY'")
+                .append(config.get(Settings.API_KEY).isEmpty() ? "" : " -H 'Authorization: Bearer KEY'")
                 .append(" -d '{\"model\": \"").append(names.getFirst()).append("\", \"prompt\": \"Once upon a time\", \"max_tokens\": 60}'\n");
         out.println(text);
-        if (config.apiKeys().isEmpty() && !isLoopback(config.host())) {
-            LOG.log(Level.WARNING, "listening on " + config.host() + " without an API key: anyone who reaches this machine can use it; set --api-key");
+        if (config.get(Settings.API_KEY).isEmpty() && !isLoopback(config.get(Settings.HOST))) {
+            LOG.log(Level.WARNING, "listening on " + config.get(Settings.HOST) + " without an API key: anyone who reaches this machine can use it; set --api-key");
         }
     }
 
@@ -188,7 +188,7 @@ final class ServeRun {
         var status = generation.service().status();
         int open = status.numRunning() + status.numWaiting();
         LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " requests may finish within "
-                + config.shutdownTimeout().toSeconds() + " s; a second signal ends them at once");
+                + config.get(Settings.SHUTDOWN_TIMEOUT).toSeconds() + " s; a second signal ends them at once");
         server.close();
         generation.close();
         LOG.log(Level.INFO, "ended");

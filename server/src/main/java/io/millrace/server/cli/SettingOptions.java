@@ -62,6 +62,15 @@ final class SettingOptions {
 
     /** The configuration from these flags, {@code MILLRACE_*} variables and the file. */
     static ServerConfig read(ParseResult parsed, String positionalModel) {
+        return ConfigReader.read(flags(parsed, positionalModel), System.getenv(), parsed.matchedOptionValue(CONFIG, null));
+    }
+
+    /** The same for a server. */
+    static ServerConfig readForServer(ParseResult parsed, String positionalModel) {
+        return ConfigReader.readForServer(List.of(), flags(parsed, positionalModel), System.getenv(), parsed.matchedOptionValue(CONFIG, null));
+    }
+
+    static Map<String, List<String>> flags(ParseResult parsed, String positionalModel) {
         Map<String, List<String>> flags = new LinkedHashMap<>();
         for (OptionSpec option : parsed.commandSpec().options()) {
             String key = option.longestName().replaceFirst("^-+", "");
@@ -78,6 +87,6 @@ final class SettingOptions {
         if (positionalModel != null) {
             flags.computeIfAbsent(Settings.MODEL.key(), key -> new ArrayList<>()).add(positionalModel);
         }
-        return ConfigReader.read(flags, System.getenv(), parsed.matchedOptionValue(CONFIG, null));
+        return flags;
     }
 }

@@ -11,10 +11,11 @@ import io.millrace.server.http.HttpServer;
 final class StartAhead {
     private StartAhead() {}
 
-    static void begin() {
+    /** @param gguf whether the model is a GGUF file */
+    static void begin(boolean gguf) {
         Thread.ofPlatform().daemon().name("millrace-ahead").start(() -> {
             try {
-                ModelLoader.warmUp();
+                ModelLoader.warmUp(gguf);
                 HttpServer.warmUp();
             } catch (RuntimeException | Error e) {
                 System.getLogger("io.millrace.server").log(System.Logger.Level.DEBUG, "starting ahead", e);

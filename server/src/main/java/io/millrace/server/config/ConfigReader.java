@@ -7,13 +7,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * Brings flags, variables, a YAML file and defaults together, in this order of precedence, and collects everything that is wrong
@@ -32,18 +35,37 @@ public final class ConfigReader {
 
     private final Map<Setting<?>, Found> found = new LinkedHashMap<>();
     private final Map<Setting<?>, Object> values = new HashMap<>();
+    /** Those whose text could not be read; their defaults stand in {@link #values}. */
+    private final Set<Setting<?>> wrong = new HashSet<>();
     private final List<String> problems = new ArrayList<>();
 
     private ConfigReader() {}
 
     /**
+     * For a command that loads a model.
+     *
      * @param flags       texts by setting key as given on the command line
      * @param environment the process's variables
      * @param configFile  a YAML file or null; {@code MILLRACE_CONFIG} is used if null
      * @throws ConfigException with all problems
      */
     public static ServerConfig read(Map<String, List<String>> flags, Map<String, String> environment, Path configFile) {
+        return read(List.of(), flags, environment, configFile, Rule.LOADING);
+    }
+
+    /**
+     * The same for a server, which also needs a model that is there, and keys where its policy is about keys.
+     *
+     * @param before problems of the command line that are known already
+     */
+    public static ServerConfig readForServer(List<String> before, Map<String, List<String>> flags, Map<String, String> environment, Path configFile) {
+        return read(before, flags, environment, configFile, Stream.concat(Rule.LOADING.stream(), Rule.SERVING.stream()).toList());
+    }
+
+    private static ServerConfig read(List<String> before, Map<String, List<String>> flags, Map<String, String> environment, Path configFile,
+            List<Rule> rules) {
         ConfigReader reader = new ConfigReader();
+        reader.problems.addAll(before);
         String fileVariable = environment.get("MILLRACE_CONFIG");
         Path file = configFile != null || fileVariable == null ? configFile : Path.of(fileVariable);
         if (file != null) {
@@ -54,26 +76,22 @@ public final class ConfigReader {
         for (Setting<?> setting : Settings.ALL) {
             reader.parse(setting);
         }
+        ServerConfig config = new ServerConfig(reader.values);
+        for (Rule rule : rules) {
+            if (Collections.disjoint(rule.about(), reader.wrong)) {
+                rule.problem().apply(config).ifPresent(reader.problems::add);
+            }
+        }
         if (!reader.problems.isEmpty()) {
             throw new ConfigException(reader.problems);
-        }
-        ServerConfig config = ServerConfig.of(reader);
-        List<String> contradictions = config.contradictions();
-        if (!contradictions.isEmpty()) {
-            throw new ConfigException(contradictions);
         }
         return config;
     }
 
-    @SuppressWarnings("unchecked")
-    <T> T get(Setting<T> setting) {
-        return (T) values.get(setting);
-    }
-
     private <T> void parse(Setting<T> setting) {
         Found given = found.get(setting);
+        values.put(setting, setting.defaultValue());
         if (given == null) {
-            values.put(setting, setting.defaultValue());
             return;
         }
         try {
@@ -86,8 +104,10 @@ public final class ConfigReader {
             }
             values.put(setting, setting.parser().parse(given.texts()));
         } catch (UnsupportedOperationException e) {
+            wrong.add(setting);
             problems.add("CLI-003: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
         } catch (IllegalArgumentException e) {
+            wrong.add(setting);
             problems.add("CLI-002: " + given.origin() + " " + shown(setting, given.texts()) + ": " + e.getMessage());
         }
     }
@@ -164,8 +184,9 @@ public final class ConfigReader {
             return;
         }
         List<String> texts = new ArrayList<>();
-        for (Object entry : value instanceof List<?> list ? list : java.util.Collections.singletonList(value)) {
+        for (Object entry : value instanceof List<?> list ? list : Collections.singletonList(value)) {
             if (entry == null || entry instanceof Map || entry instanceof List) {
+                wrong.add(setting);
                 problems.add("CLI-002: " + origin + " has no plain value; give a text, a number, true or false");
                 return;
             }

@@ -8,36 +8,16 @@ import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulingPolicy;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.OptionalLong;
+import java.util.Map;
 
 /**
- * The whole configuration of a process that loads a model, validated once by {@link ConfigReader}. What each component means is said
- * in {@link Settings}; 0 in a count or size means "decide from model and machine".
+ * The whole configuration of a process that loads a model, validated once by {@link ConfigReader}: a value for every one of
+ * {@link Settings#ALL}, whose meaning is said there, and what other modules make of them. 0 in a count or size means "decide from model and
+ * machine". Immutable.
  */
-public record ServerConfig(String model, int maxModelLen, boolean modelDefaults, OptionalLong seed, int maxNumSeqs, int maxNumBatchedTokens,
-        int maxPrefillChunk, int maxNumQueuedRequests, Queueing queueing, double memoryUtilization, long kvCacheMemoryBytes, String kvCacheDtype, int blockSize,
-        int numBlocks, boolean prefixCaching, String backend, String dtype, int threads, String host, int port, List<String> servedModelNames, List<String> apiKeys,
-        Duration shutdownTimeout, Duration stepTimeout, boolean asyncScheduling, boolean logStats,
-        String quantization, String quantizationCache, String threadsBind, String toolCallParser, String reasoningParser) {
-
-    /** Who is served first and how much may wait; 0 = no bound, for the tokens the default. */
-    public record Queueing(SchedulingPolicy policy, Duration priorityAging, int maxNumQueuedTokens, int maxNumReqsPerKey, int maxTokensPerMinutePerKey) {
-        static Queueing of(ConfigReader values) {
-            return new Queueing(SchedulingPolicy.valueOf(values.get(Settings.SCHEDULING_POLICY).toUpperCase(Locale.ROOT)),
-                    values.get(Settings.PRIORITY_AGING), values.get(Settings.MAX_NUM_QUEUED_TOKENS), values.get(Settings.MAX_NUM_REQS_PER_KEY),
-                    values.get(Settings.MAX_TOKENS_PER_MINUTE_PER_KEY));
-        }
-
-        QueueConfig config(EngineLimits limits, int numKeys) {
-            long tokens = maxNumQueuedTokens > 0 ? maxNumQueuedTokens : AUTO_QUEUE_FACTOR * limits.numBlocks() * limits.blockSize();
-            return new QueueConfig(policy, priorityAging.toNanos() * 1e-9, tokens, Math.max(1, numKeys), maxNumReqsPerKey, maxTokensPerMinutePerKey);
-        }
-    }
-
+public record ServerConfig(Map<Setting<?>, Object> values) {
     /** Waiting prompt tokens, in fillings of the KV cache. */
     private static final long AUTO_QUEUE_FACTOR = 16;
     /** Alternatives per token that a request can ask for: OpenAI's limit. */
@@ -45,39 +25,19 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
     /** A chunk this large keeps the kernels busy; a larger one only makes others wait longer for their next token. */
     private static final int DEFAULT_PREFILL_CHUNK = 512;
 
-    static ServerConfig of(ConfigReader values) {
-        return new ServerConfig(values.get(Settings.MODEL), values.get(Settings.MAX_MODEL_LEN),
-                values.get(Settings.GENERATION_CONFIG).equals("auto"), values.get(Settings.SEED), values.get(Settings.MAX_NUM_SEQS),
-                values.get(Settings.MAX_NUM_BATCHED_TOKENS), values.get(Settings.MAX_PREFILL_CHUNK), values.get(Settings.MAX_NUM_QUEUED_REQS),
-                Queueing.of(values),
-                values.get(Settings.MEMORY_UTILIZATION), values.get(Settings.KV_CACHE_MEMORY_BYTES), values.get(Settings.KV_CACHE_DTYPE),
-                values.get(Settings.BLOCK_SIZE), values.get(Settings.NUM_BLOCKS), values.get(Settings.ENABLE_PREFIX_CACHING),
-                values.get(Settings.BACKEND), values.get(Settings.DTYPE), values.get(Settings.THREADS),
-                values.get(Settings.HOST), values.get(Settings.PORT), values.get(Settings.SERVED_MODEL_NAME), values.get(Settings.API_KEY),
-                values.get(Settings.SHUTDOWN_TIMEOUT), values.get(Settings.STEP_TIMEOUT), values.get(Settings.ASYNC_SCHEDULING), !values.get(Settings.DISABLE_LOG_STATS),
-                values.get(Settings.QUANTIZATION), values.get(Settings.QUANTIZATION_CACHE), values.get(Settings.THREADS_BIND),
-                values.get(Settings.TOOL_CALL_PARSER), values.get(Settings.REASONING_PARSER));
+    public ServerConfig {
+        values = Map.copyOf(values);
     }
 
-    /** Settings that are right one by one but not together. */
-    List<String> contradictions() {
-        List<String> problems = new ArrayList<>();
-        if (maxNumBatchedTokens > 0 && maxNumBatchedTokens < maxNumSeqs) {
-            problems.add("CLI-005: --max-num-batched-tokens " + maxNumBatchedTokens + " is below --max-num-seqs " + maxNumSeqs
-                    + ", so that many sequences could never run together; lower --max-num-seqs or raise the tokens");
-        }
-        if (maxNumBatchedTokens > 0 && maxPrefillChunk > maxNumBatchedTokens) {
-            problems.add("CLI-005: --max-prefill-chunk " + maxPrefillChunk + " is above --max-num-batched-tokens " + maxNumBatchedTokens
-                    + "; a chunk cannot be larger than a step");
-        }
-        if (!quantizationCache.equals("none") && quantization.equals("none")) {
-            problems.add("CLI-005: --quantization-cache " + quantizationCache + " keeps weights that --quantization rounded, but --quantization is"
-                    + " none; give both or neither");
-        }
-        if (numBlocks > 0 && kvCacheMemoryBytes > 0) {
-            problems.add("CLI-005: --num-gpu-blocks-override and --kv-cache-memory-bytes both set the size of the KV cache; give one");
-        }
-        return problems;
+    @SuppressWarnings("unchecked") // its own parser made the value
+    public <T> T get(Setting<T> setting) {
+        return (T) values.get(setting);
+    }
+
+    /** Without the keys of clients. */
+    @Override
+    public String toString() {
+        return "ServerConfig of " + values.size() + " settings";
     }
 
     /**
@@ -86,6 +46,7 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
      * @throws ConfigException if it is neither, saying what was looked for
      */
     public Path modelPath() {
+        String model = get(Settings.MODEL);
         if (model.isEmpty()) {
             String bundled = System.getProperty("millrace.demo-model");
             if (bundled == null || !Files.isDirectory(Path.of(bundled))) {
@@ -116,34 +77,43 @@ public record ServerConfig(String model, int maxModelLen, boolean modelDefaults,
 
     /** Names the API answers to; the first is reported. */
     public List<String> modelNames(String loadedName) {
-        if (!servedModelNames.isEmpty()) {
-            return servedModelNames;
+        if (!get(Settings.SERVED_MODEL_NAME).isEmpty()) {
+            return get(Settings.SERVED_MODEL_NAME);
         }
-        return List.of(model.isEmpty() ? "millrace-demo" : loadedName);
+        return List.of(get(Settings.MODEL).isEmpty() ? "millrace-demo" : loadedName);
+    }
+
+    /** Whether sampling defaults come from the model. */
+    public boolean modelDefaults() {
+        return get(Settings.GENERATION_CONFIG).equals("auto");
     }
 
     public EngineConfig engineConfig() {
-        return new EngineConfig(backend, dtype, maxModelLen, maxNumSeqs, maxNumBatchedTokens, blockSize, MAX_LOGPROBS, kvCacheDtype,
-                kvCacheMemoryBytes, memoryUtilization, numBlocks, threads, quantization, quantizationCache, threadsBind);
+        return new EngineConfig(get(Settings.BACKEND), get(Settings.DTYPE), get(Settings.MAX_MODEL_LEN), get(Settings.MAX_NUM_SEQS),
+                get(Settings.MAX_NUM_BATCHED_TOKENS), get(Settings.BLOCK_SIZE), MAX_LOGPROBS, get(Settings.KV_CACHE_DTYPE),
+                get(Settings.KV_CACHE_MEMORY_BYTES), get(Settings.MEMORY_UTILIZATION), get(Settings.NUM_BLOCKS), get(Settings.THREADS),
+                get(Settings.QUANTIZATION), get(Settings.QUANTIZATION_CACHE), get(Settings.THREADS_BIND));
     }
 
     public LoopOptions loopOptions() {
-        return LoopOptions.defaults().withStepTimeout(stepTimeout).withAsyncScheduling(asyncScheduling);
+        return LoopOptions.defaults().withStepTimeout(get(Settings.STEP_TIMEOUT)).withAsyncScheduling(get(Settings.ASYNC_SCHEDULING));
+    }
+
+    public SchedulingPolicy schedulingPolicy() {
+        return SchedulingPolicy.valueOf(get(Settings.SCHEDULING_POLICY).toUpperCase(Locale.ROOT));
     }
 
     public SchedulerConfig schedulerConfig(EngineLimits limits) {
         int budget = limits.maxNumBatchedTokens();
-        int chunk = maxPrefillChunk == 0 ? DEFAULT_PREFILL_CHUNK : maxPrefillChunk;
-        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), maxNumQueuedRequests, prefixCaching,
-                queueing.config(limits, apiKeys.size()));
+        int chunk = get(Settings.MAX_PREFILL_CHUNK) == 0 ? DEFAULT_PREFILL_CHUNK : get(Settings.MAX_PREFILL_CHUNK);
+        return new SchedulerConfig(limits.maxNumSeqs(), budget, Math.min(chunk, budget), get(Settings.MAX_NUM_QUEUED_REQS),
+                get(Settings.ENABLE_PREFIX_CACHING), queueConfig(limits));
     }
 
-    /** @throws ConfigException if API keys are to be told apart and there are none */
-    public void requireKeysToTellApart() {
-        String flag = queueing.policy == SchedulingPolicy.FAIR ? "--scheduling-policy fair" : queueing.maxNumReqsPerKey > 0
-                ? "--max-num-reqs-per-key" : queueing.maxTokensPerMinutePerKey > 0 ? "--max-tokens-per-minute-per-key" : null;
-        if (flag != null && apiKeys.isEmpty()) {
-            throw new ConfigException(List.of("CLI-005: " + flag + " is about API keys, and there are none; give each client one of its own with --api-key"));
-        }
+    private QueueConfig queueConfig(EngineLimits limits) {
+        int asked = get(Settings.MAX_NUM_QUEUED_TOKENS);
+        long tokens = asked > 0 ? asked : AUTO_QUEUE_FACTOR * limits.numBlocks() * limits.blockSize();
+        return new QueueConfig(schedulingPolicy(), get(Settings.PRIORITY_AGING).toNanos() * 1e-9, tokens, Math.max(1, get(Settings.API_KEY).size()),
+                get(Settings.MAX_NUM_REQS_PER_KEY), get(Settings.MAX_TOKENS_PER_MINUTE_PER_KEY));
     }
 }

@@ -9,6 +9,7 @@ import io.millrace.scheduler.SchedulerConfig;
 import io.millrace.scheduler.SchedulerListener;
 import io.millrace.server.config.ServerConfig;
 import java.time.Duration;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
 /** A loaded model and the engine thread that runs it. Owns both: {@link #close} ends the thread, then frees the model's memory. */
@@ -34,11 +35,16 @@ public final class Generation implements AutoCloseable {
         return open(config, model -> SchedulerListener.NONE);
     }
 
-    /** The same with all weights in place, for measurements: a server brings them over while it is idle, and in its first steps. */
-    public static Generation openPacked(ServerConfig config) {
+    /**
+     * The same with all weights in place, for measurements: a server brings them over while it is idle, and in its first steps.
+     *
+     * @param loaded told of the model before its weights are packed, which takes seconds and a line of the log
+     */
+    public static Generation openPacked(ServerConfig config, Consumer<LoadedModel> loaded) {
         LoadedModel model = ModelLoader.load(config.modelPath(), config.engineConfig());
+        loaded.accept(model);
         model.engine().packAll();
-        return of(config, model, loaded -> SchedulerListener.NONE);
+        return of(config, model, any -> SchedulerListener.NONE);
     }
 
     /** @param listener made from the loaded model, whose limits it may want to know */

@@ -55,12 +55,35 @@ class CommandLineTest {
     @Test
     void mistakes() {
         assertThat(run("serve", "--prot", "8000")).isEqualTo(ExitCodes.USAGE);
-        assertThat(err.toString()).contains("CLI-001", "--prot", "Did you mean --port?", "./millrace serve --help").doesNotContain("\tat ");
+        assertThat(err.toString()).contains("CLI-001", "--prot", "did you mean --port?", "./millrace serve --help").doesNotContain("\tat ");
         assertThat(run("serve", "--port", "none", "--threads", "many", "--quantization", "awq")).isEqualTo(ExitCodes.USAGE);
         assertThat(err.toString()).contains("--port", "--threads", "CLI-003").doesNotContain("\tat ");
         assertThat(run("sreve")).isEqualTo(ExitCodes.USAGE);
         assertThat(run()).isEqualTo(ExitCodes.USAGE);
         assertThat(err.toString()).contains("Commands:");
+    }
+
+    /** Property: flags that are none, lack a value, have a wrong one or contradict each other, and a model that is not there, are told in one round. */
+    @Test
+    void allMistakesAtOnce() {
+        assertThat(run("serve", "--prot", "8000", "--max-num-seqs", "64", "--max-num-batched-tokens=32", "--thread", "2", "--block-size", "12", "-tp", "2",
+                "/nowhere", "--no-port", "--scheduling-policy", "fair", "--max-num-seqs", "100000000", "--seed")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString().lines().filter(line -> line.matches("CLI-\\d{3}: .*"))).satisfiesExactlyInAnyOrder(
+                p -> assertThat(p).contains("CLI-001", "--prot is no flag", "did you mean --port?"),
+                p -> assertThat(p).contains("CLI-001", "--thread is no flag", "did you mean --threads?"),
+                p -> assertThat(p).contains("CLI-001", "--no-port"),
+                p -> assertThat(p).contains("CLI-002", "--seed needs a value"),
+                p -> assertThat(p).contains("CLI-002", "--block-size", "power of two"),
+                p -> assertThat(p).contains("CLI-002", "--max-num-seqs", "give it once"),
+                p -> assertThat(p).contains("CLI-003", "--tensor-parallel-size"),
+                p -> assertThat(p).contains("CLI-005", "--scheduling-policy fair"),
+                p -> assertThat(p).contains("CLI-006", "/nowhere"));
+        err.getBuffer().setLength(0);
+        assertThat(run("serve", "--max-num-seqs", "64", "--max-num-batched-tokens", "32", "--port", "x")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("CLI-005: --max-num-batched-tokens 32", "CLI-002: --port");
+        err.getBuffer().setLength(0);
+        assertThat(run("bench", "latency", "--nonsense-a", "--inptu-len", "3")).isEqualTo(ExitCodes.USAGE);
+        assertThat(err.toString()).contains("'--nonsense-a'", "'--inptu-len'");
     }
 
     /** Property: switches have a form that turns them off, and flags of other servers are refused rather than ignored. */

@@ -60,10 +60,10 @@ class PlainServeTest {
         assertThat(PlainServe.flags(line.split(" "))).isEmpty();
     }
 
-    /** Property: a value that is refused, and a model that is not there, are told as picocli's way tells them. */
+    /** Property: a value that is refused, and a model that is not there, end a plain line as picocli's way ends it. */
     @Test
-    void wrongValuesAreLeftToPicocli() {
-        assertThat(PlainServe.execute("serve", "--port", "none")).isEmpty();
+    void wrongValuesAreTold() {
+        assertThat(PlainServe.execute("serve", "--port", "none").orElse(0)).isEqualTo(ExitCodes.USAGE);
         assertThat(PlainServe.execute("serve", "--model", Path.of("/nowhere").toString()).orElse(0)).isEqualTo(ExitCodes.USAGE);
     }
 }

@@ -35,10 +35,10 @@ class ConfigReaderTest {
         Path file = yaml("port: 1\nhost: 10.0.0.1\nmax-num-seqs: 11\n");
         Map<String, String> variables = Map.of("MILLRACE_PORT", "2", "MILLRACE_HOST", "10.0.0.2");
         ServerConfig config = ConfigReader.read(flags("port", "3"), variables, file);
-        assertThat(config.port()).isEqualTo(3);
-        assertThat(config.host()).isEqualTo("10.0.0.2");
-        assertThat(config.maxNumSeqs()).isEqualTo(11);
-        assertThat(config.blockSize()).isEqualTo(16);
+        assertThat(config.get(Settings.PORT)).isEqualTo(3);
+        assertThat(config.get(Settings.HOST)).isEqualTo("10.0.0.2");
+        assertThat(config.get(Settings.MAX_NUM_SEQS)).isEqualTo(11);
+        assertThat(config.get(Settings.BLOCK_SIZE)).isEqualTo(16);
     }
 
     /** Property: the file may also be named by a variable, and keys may be written with underscores or by vLLM's alias. */
@@ -46,11 +46,11 @@ class ConfigReaderTest {
     void spellings() throws IOException {
         Path file = yaml("max_model_len: 4k\ngpu-memory-utilization: 0.25\nkv_cache_memory_bytes: 512M\napi-key: [one, two]\ndisable_log_stats: true\n");
         ServerConfig config = ConfigReader.read(Map.of(), Map.of("MILLRACE_CONFIG", file.toString()), null);
-        assertThat(config.maxModelLen()).isEqualTo(4000);
-        assertThat(config.memoryUtilization()).isEqualTo(0.25);
-        assertThat(config.kvCacheMemoryBytes()).isEqualTo(512L << 20);
-        assertThat(config.apiKeys()).containsExactly("one", "two");
-        assertThat(config.logStats()).isFalse();
+        assertThat(config.get(Settings.MAX_MODEL_LEN)).isEqualTo(4000);
+        assertThat(config.get(Settings.MEMORY_UTILIZATION)).isEqualTo(0.25);
+        assertThat(config.get(Settings.KV_CACHE_MEMORY_BYTES)).isEqualTo(512L << 20);
+        assertThat(config.get(Settings.API_KEY)).containsExactly("one", "two");
+        assertThat(!config.get(Settings.DISABLE_LOG_STATS)).isFalse();
     }
 
     /** Property: everything that is wrong is said at once, each with its code, its origin and what would be right. */
@@ -92,7 +92,7 @@ class ConfigReaderTest {
     /** Property: the variable that Kubernetes sets for a Service named "millrace" is no port. */
     @Test
     void kubernetesServiceVariable() {
-        assertThat(ConfigReader.read(Map.of(), Map.of("MILLRACE_PORT", "tcp://10.96.0.12:8000"), null).port()).isEqualTo(8000);
+        assertThat(ConfigReader.read(Map.of(), Map.of("MILLRACE_PORT", "tcp://10.96.0.12:8000"), null).get(Settings.PORT)).isEqualTo(8000);
     }
 
     /** Property: nor are the other variables it sets beside a Service of ours, nor the launcher's own, taken for misspelt settings. */
@@ -104,7 +104,7 @@ class ConfigReaderTest {
                 "MILLRACE_JAVA_OPTS", "MILLRACE_NO_BUILD", "MILLRACE_CACHE_DIR", "MILLRACE_CPU_ISA", "PATH")) {
             variables.put(name, "tcp://10.96.0.12:8000");
         }
-        assertThat(ConfigReader.read(Map.of(), variables, null).port()).isEqualTo(8000);
+        assertThat(ConfigReader.read(Map.of(), variables, null).get(Settings.PORT)).isEqualTo(8000);
     }
 
     /** Property: a misspelt variable ends the start, so that a key is never believed to be set when it is not; its value stays unsaid. */
@@ -138,7 +138,7 @@ class ConfigReaderTest {
         Path broken = yaml("port: [1\nhost: 2\n");
         assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of(), broken)).hasMessageContaining("CLI-004").hasMessageContaining("line");
         assertThatThrownBy(() -> ConfigReader.read(Map.of(), Map.of(), folder.resolve("absent.yaml"))).hasMessageContaining("CLI-004");
-        assertThat(ConfigReader.read(Map.of(), Map.of(), yaml("")).port()).isEqualTo(8000);
+        assertThat(ConfigReader.read(Map.of(), Map.of(), yaml("")).get(Settings.PORT)).isEqualTo(8000);
     }
 
     /** Property: a missing model says what was looked for, and a hub name gets the remedy. */
