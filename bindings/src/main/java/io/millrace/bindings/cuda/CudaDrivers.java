@@ -24,6 +24,20 @@ public final class CudaDrivers {
 
     /** @param library a path, or a name that the dynamic linker finds */
     public static CudaDriver open(String name, String library) {
-        throw new UnsupportedOperationException();
+        CudaLibrary.open(library);
+        try {
+            return switch (name) {
+                case "mixed" -> new MixedCudaDriver();
+                case "ffm" -> new FfmCudaDriver();
+                case "jcuda" -> new JCudaOnlyDriver();
+                default -> throw new IllegalArgumentException("no CUDA driver is called " + name + ": " + String.join(", ", NAMES));
+            };
+        } catch (ExceptionInInitializerError e) {
+            // A function that the library lacks is found out while the class that binds it is initialised.
+            if (e.getCause() instanceof CudaException failure) {
+                throw failure;
+            }
+            throw e;
+        }
     }
 }

@@ -39,12 +39,12 @@ public enum CudaFault {
     static CudaFault of(int status) {
         return switch (status) {
             case 2 -> OUT_OF_MEMORY;
-            case 35, 803, 804, 805 -> DRIVER_TOO_OLD;
             case 34 -> NO_DRIVER;
+            case 36, 222, 803, 804 -> DRIVER_TOO_OLD;
             case 46, 100, 101 -> NO_DEVICE;
-            case 209, 218, 220, 221, 222, 223 -> NO_KERNEL_IMAGE;
-            // What the driver documents as leaving the process in an inconsistent state; 214 and 226 are errors of the hardware.
-            case 214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 722, 723, 724 -> POISONED;
+            case 209, 218, 221, 223 -> NO_KERNEL_IMAGE;
+            // What is documented to leave the process in an inconsistent state, lost contexts, and what nobody can name.
+            case 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 911, 999 -> POISONED;
             default -> DEFECT;
         };
     }
