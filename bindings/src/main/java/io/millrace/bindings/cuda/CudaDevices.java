@@ -2,7 +2,11 @@ package io.millrace.bindings.cuda;
 
 /** The cold half of a driver: what a start needs to know of the machine, contexts, peers, memory left. Devices are ordinals from 0. */
 public interface CudaDevices {
-    /** {@code cuInit}: once, before everything else here except {@link #driverVersion}. */
+    /**
+     * {@code cuInit}: once, before everything else here except {@link #driverVersion}.
+     *
+     * @throws CudaException of kind {@link CudaFault#NO_DEVICE} or {@link CudaFault#DRIVER_TOO_OLD}
+     */
     void initialize();
 
     /** What the driver supports: 13000 for CUDA 13.0. */

@@ -11,6 +11,8 @@ import java.util.concurrent.atomic.AtomicReference;
 
 /** Turns the statuses of one driver into exceptions, and keeps the first that has poisoned a context. Any thread. */
 final class CudaErrors {
+    private static final int MIN_DRIVER_VERSION = 12000;
+
     private final AtomicReference<CudaException> poison = new AtomicReference<>();
 
     void check(String call, int status) {
@@ -34,6 +36,14 @@ final class CudaErrors {
             poison.compareAndSet(null, failure);
         }
         return failure;
+    }
+
+    /** @param version as cuDriverGetVersion has it, 12020 for 12.2 */
+    void requireVersion(int version) {
+        if (version < MIN_DRIVER_VERSION) {
+            throw CudaException.of(CudaFault.DRIVER_TOO_OLD, "cuDriverGetVersion", "the driver is for CUDA " + version / 1000 + "." + version % 1000 / 10
+                    + ", older than " + MIN_DRIVER_VERSION / 1000 + "." + MIN_DRIVER_VERSION % 1000 / 10, null);
+        }
     }
 
     /** Null if all is well. */

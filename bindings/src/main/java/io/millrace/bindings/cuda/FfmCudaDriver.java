@@ -41,6 +41,7 @@ final class FfmCudaDriver extends FfmWork implements CudaDriver {
     public void initialize() {
         try {
             errors.check("cuInit", (int) INIT.invokeExact(0));
+            errors.requireVersion(driverVersion());
         } catch (Throwable e) {
             throw unexpected(e);
         }

@@ -20,6 +20,7 @@ class JCudaDevices implements CudaDevices {
     @Override
     public void initialize() {
         errors.check("cuInit", JCudaDriver.cuInit(0));
+        errors.requireVersion(driverVersion());
     }
 
     @Override
