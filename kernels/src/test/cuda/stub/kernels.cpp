@@ -10,6 +10,9 @@ namespace of_plan {
 namespace of_decode {
 #include "attend_decode.cu"
 }
+namespace of_elementwise {
+#include "elementwise.cu"
+}
 namespace of_prefill {
 #include "attend_prefill.cu"
 }
@@ -67,10 +70,14 @@ constexpr Kernel entry(const char *name, int threads) {
 const std::vector<Kernel> &all_kernels() {
     static const std::vector<Kernel> all = {
         ENTRY(of_plan, mr_attention_plan, mr_attention_plan_params, of_plan::plan_threads),
+        ATTENTION_ENTRIES(16),
+        ATTENTION_ENTRIES(32),
         ATTENTION_ENTRIES(64),
         ATTENTION_ENTRIES(96),
         ATTENTION_ENTRIES(128),
         ATTENTION_ENTRIES(256),
+        ENTRY(of_elementwise, mr_add, mr_add_params, of_elementwise::elementwise_threads),
+        ENTRY(of_elementwise, mr_soft_cap, mr_soft_cap_params, of_elementwise::elementwise_threads),
         ENTRY(of_embed, mr_embed, mr_embed_params, of_embed::embed_threads),
         ENTRY(of_gate, mr_silu_mul, mr_gate_params, of_gate::gate_threads),
         ENTRY(of_gate, mr_gelu_mul, mr_gate_params, of_gate::gate_threads),

@@ -17,14 +17,17 @@ import io.millrace.bindings.cuda.DeviceAttribute;
 import io.millrace.bindings.cuda.FunctionAttribute;
 import io.millrace.bindings.cuda.KernelLaunch;
 import io.millrace.bindings.cuda.generated.mr_gate_params;
+import java.io.IOException;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
 import java.util.function.Consumer;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -199,6 +202,21 @@ class CudaDriverConformanceTest {
             refused(CudaFault.DEFECT, "CUDA_ERROR_INVALID_IMAGE (200)", () -> gate.driver.loadModule(MemorySegment.ofArray(new byte[64])));
             gate.driver.unloadModule(gate.module);
             assertThat(StubCuda.get("live_modules")).isZero();
+        }
+    }
+
+    /** Property: the stub has every kernel that there is, with its launch bounds. */
+    @Test
+    void everyKernel() throws IOException {
+        CudaDriver driver = start("ffm");
+        long module = driver.loadModule(StubCuda.IMAGE);
+        for (String line : Files.readAllLines(ToolRun.MODULE.resolve("src/main/cuda/gates.tsv"))) {
+            if (!line.startsWith("#")) {
+                String[] columns = line.split("\t");
+                long function = driver.function(module, columns[0]);
+                assertThat(driver.functionAttribute(function, FunctionAttribute.MAX_THREADS_PER_BLOCK)).as(columns[0])
+                        .isEqualTo(Integer.parseInt(columns[1]));
+            }
         }
     }
 
@@ -424,6 +442,8 @@ class CudaDriverConformanceTest {
             mr_gate_params.out(p, MemorySegment.ofAddress(out));
             mr_gate_params.rows(p, MemorySegment.ofAddress(rows));
             mr_gate_params.cols(p, COLS);
+            mr_gate_params.gate_up_stride(p, 2 * COLS);
+            mr_gate_params.out_stride(p, COLS);
         }
 
         void expect(Consumer<Short> check) {
