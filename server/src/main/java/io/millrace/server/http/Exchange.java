@@ -10,6 +10,7 @@ import io.helidon.http.Status;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
+import io.millrace.server.anthropic.MessagesError;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.JsonBuffer;
 import io.millrace.telemetry.HttpMetrics;
@@ -23,6 +24,9 @@ final class Exchange {
     private static final HeaderName REQUEST_ID = HeaderNames.create("X-Request-Id");
     private static final int MAX_REQUEST_ID = 128;
     private static final String JSON = "application/json";
+    /** Where clients speak Anthropic's protocol, errors included. */
+    private static final String MESSAGES = "/v1/messages";
+    private static final HeaderName API_KEY = HeaderNames.create("x-api-key");
 
     private final ServerRequest request;
     private final ServerResponse response;
@@ -59,6 +63,11 @@ final class Exchange {
     /** Decoded, without a trailing slash. */
     String path() {
         return path;
+    }
+
+    /** The {@code Authorization} header, or what it would be with the key of Anthropic's header; null without either. */
+    String authorization() {
+        return header(HeaderNames.AUTHORIZATION).or(() -> header(API_KEY).map(key -> "Bearer " + key)).orElse(null);
     }
 
     java.util.Optional<String> header(HeaderName name) {
@@ -164,7 +173,11 @@ final class Exchange {
 
     void sendError(ApiException error) {
         JsonBuffer body = new JsonBuffer(256);
-        error.writeTo(body);
+        if (path.equals(MESSAGES) || path.startsWith(MESSAGES + "/")) {
+            MessagesError.write(error, body);
+        } else {
+            error.writeTo(body);
+        }
         if (error.retryAfterSeconds() > 0) {
             response.header(HeaderNames.RETRY_AFTER, Integer.toString(error.retryAfterSeconds()));
         }

@@ -4,6 +4,10 @@ import io.helidon.webserver.CloseConnectionException;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.scheduler.GenerationService;
+import io.millrace.server.anthropic.MessageStream;
+import io.millrace.server.anthropic.MessagesRequest;
+import io.millrace.server.anthropic.WholeMessage;
+import io.millrace.server.openai.Answer;
 import io.millrace.server.openai.AnswerMemory;
 import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.Fields;
@@ -81,10 +85,26 @@ final class GenerationRoutes {
         exchange.sendJson(new JsonBuffer(64 + text.length()).raw("{\"prompt\":").string(text).raw("}"));
     }
 
+    /** Anthropic's {@code POST /v1/messages}. */
+    void messages(Exchange exchange) {
+        answer(exchange, body -> parser.chat(MessagesRequest.toChat(Fields.parse(body), true)), WholeMessage::new, MessageStream::new);
+    }
+
+    /** Anthropic's {@code POST /v1/messages/count_tokens}. */
+    void countTokens(Exchange exchange) {
+        int count = read(exchange, body -> parser.tokenize(MessagesRequest.toChat(Fields.parse(body), false)).length);
+        exchange.sendJson(new JsonBuffer(32).raw("{\"input_tokens\":").number(count).raw("}"));
+    }
+
     private void answer(Exchange exchange, Function<byte[], GenerateRequest> parse) {
+        answer(exchange, parse, generation -> new WholeAnswer(generation, tokenizer), generation -> new StreamAnswer(generation, tokenizer));
+    }
+
+    private void answer(Exchange exchange, Function<byte[], GenerateRequest> parse, Function<Generation, Answer.Whole> whole,
+            Function<Generation, Answer.Stream> stream) {
         GenerateRequest request = read(exchange, parse);
         try (AnswerMemory.Reservation _ = memory.reserve(request)) {
-            answer(exchange, request);
+            answer(exchange, request, whole, stream);
         }
     }
 
@@ -94,15 +114,16 @@ final class GenerationRoutes {
         }
     }
 
-    private void answer(Exchange exchange, GenerateRequest request) {
+    private void answer(Exchange exchange, GenerateRequest request, Function<Generation, Answer.Whole> whole,
+            Function<Generation, Answer.Stream> stream) {
         Generation generation = Generation.submit(request, service, limits, tokenizer, freshSeeds, exchange.tenant());
         ClientConnection client = ClientConnection.current();
         client.watch(generation::clientGone);
         try {
             if (request.stream()) {
-                stream(exchange, generation);
+                stream(exchange, generation, stream.apply(generation));
             } else {
-                WholeAnswer answer = new WholeAnswer(generation, tokenizer);
+                Answer.Whole answer = whole.apply(generation);
                 answer.await();
                 failIfGone(generation);
                 exchange.sendJson(answer.toJson());
@@ -114,8 +135,7 @@ final class GenerationRoutes {
     }
 
     /** Until the first event is ready nothing is sent, so what fails before it is still a plain HTTP error. */
-    private void stream(Exchange exchange, Generation generation) {
-        StreamAnswer answer = new StreamAnswer(generation, tokenizer);
+    private void stream(Exchange exchange, Generation generation, Answer.Stream answer) {
         SseWriter out = null;
         try {
             long pingNanos = config.pingInterval().toNanos();
@@ -128,7 +148,7 @@ final class GenerationRoutes {
                     if (out == null) {
                         throw e;
                     }
-                    out.write(StreamAnswer.failure(e));
+                    out.write(answer.failure(e));
                     return;
                 }
                 failIfGone(generation);

@@ -72,7 +72,7 @@ final class Routes implements Handler {
     private void answer(Exchange exchange) {
         try {
             if (!OPEN.contains(exchange.path())) {
-                exchange.setTenant(keys.check(exchange.header(HeaderNames.AUTHORIZATION).orElse(null)));
+                exchange.setTenant(keys.check(exchange.authorization()));
             }
             find(exchange).handle(exchange);
         } catch (ApiException e) {

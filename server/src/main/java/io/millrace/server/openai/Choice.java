@@ -148,6 +148,11 @@ final class Choice {
         return hasCalls && "stop".equals(finishReason) ? "tool_calls" : finishReason;
     }
 
+    /** The stop string that ended the text, or null. */
+    String stopString() {
+        return stopString;
+    }
+
     /** What exactly stopped it, as JSON: the stop string, the id of a requested stop token, or null. */
     void writeStopReason(JsonBuffer json) {
         if (stopString != null) {

@@ -63,7 +63,17 @@ public final class Fields {
         return new Fields(object, "");
     }
 
-    static Fields of(JsonNode node, String path) {
+    /** A request that this program wrote. */
+    public static Fields of(ObjectNode node) {
+        return new Fields(node, "");
+    }
+
+    /** The object itself; not to be changed. */
+    public ObjectNode tree() {
+        return node;
+    }
+
+    public static Fields of(JsonNode node, String path) {
         if (!(node instanceof ObjectNode object)) {
             throw typeError(path, node, "an object");
         }
@@ -71,17 +81,17 @@ public final class Fields {
     }
 
     /** The field's full name, as error messages give it. */
-    String path(String name) {
+    public String path(String name) {
         return prefix + name;
     }
 
     /** Null if absent or JSON null. */
-    JsonNode get(String name) {
+    public JsonNode get(String name) {
         JsonNode value = node.get(name);
         return value == null || value.isNull() ? null : value;
     }
 
-    boolean has(String name) {
+    public boolean has(String name) {
         return get(name) != null;
     }
 
@@ -180,7 +190,7 @@ public final class Fields {
         return (float) number;
     }
 
-    ApiException wrongType(String name, JsonNode value, String expected) {
+    public ApiException wrongType(String name, JsonNode value, String expected) {
         return typeError(path(name), value, expected);
     }
 
@@ -201,7 +211,7 @@ public final class Fields {
         };
     }
 
-    static String clip(String text) {
+    public static String clip(String text) {
         return text.length() <= MAX_SHOWN ? text : text.substring(0, MAX_SHOWN) + "...";
     }
 

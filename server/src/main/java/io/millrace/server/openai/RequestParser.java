@@ -65,7 +65,11 @@ public final class RequestParser {
 
     /** {@code POST /v1/chat/completions}. */
     public GenerateRequest chat(byte[] body) {
-        Fields fields = Fields.parse(body);
+        return chat(Fields.parse(body));
+    }
+
+    /** The same of a body that is parsed, or was written by this program for another protocol. */
+    public GenerateRequest chat(Fields fields) {
         String model = servedModel(fields);
         Unsupported.refuseChat(fields);
         Sampling sampling = Sampling.parse(fields, limits, defaults);

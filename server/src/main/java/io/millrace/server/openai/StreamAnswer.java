@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
  *
  * <p>Framing: {@code data: {json}\n\n} per event, {@code data: [DONE]\n\n} at the very end.
  */
-public final class StreamAnswer implements Choice.Listener {
+public final class StreamAnswer implements Choice.Listener, Answer.Stream {
     private static final byte[] DATA = "data: ".getBytes(StandardCharsets.US_ASCII);
     private static final byte[] END = "\n\n".getBytes(StandardCharsets.US_ASCII);
     private static final byte[] DONE = "data: [DONE]\n\n".getBytes(StandardCharsets.US_ASCII);
@@ -39,12 +39,7 @@ public final class StreamAnswer implements Choice.Listener {
         }
     }
 
-    /**
-     * Waits for news for at most {@code nanos} and makes events of them. They belong to this object and are overwritten by the next call;
-     * none if nothing came or the client is gone.
-     *
-     * @throws ApiException if the engine failed; events made before are lost with the answer
-     */
+    @Override
     public JsonBuffer next(long nanos) {
         events.clear();
         if (generation.poll(nanos, this) && generation.isDone()) {
@@ -61,12 +56,13 @@ public final class StreamAnswer implements Choice.Listener {
         return events;
     }
 
+    @Override
     public boolean isComplete() {
         return complete;
     }
 
-    /** The events that end a stream which cannot go on. */
-    public static JsonBuffer failure(ApiException error) {
+    @Override
+    public JsonBuffer failure(ApiException error) {
         JsonBuffer events = new JsonBuffer(256).raw(DATA);
         error.writeTo(events);
         return events.raw(END).raw(DONE);

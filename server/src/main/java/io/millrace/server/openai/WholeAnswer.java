@@ -3,7 +3,7 @@ package io.millrace.server.openai;
 import io.millrace.engine.text.Tokenizer;
 
 /** A generation as one JSON object. */
-public final class WholeAnswer implements Choice.Listener {
+public final class WholeAnswer implements Choice.Listener, Answer.Whole {
     private final Generation generation;
     private final GenerateRequest request;
     private final StringBuilder[] texts;
@@ -21,11 +21,7 @@ public final class WholeAnswer implements Choice.Listener {
         logprobs = new Logprobs[choices];
     }
 
-    /**
-     * Waits until the answer is complete or the client is gone (see {@link Generation#isClientGone}).
-     *
-     * @throws ApiException if the engine failed
-     */
+    @Override
     public void await() {
         while (!generation.isDone() && !generation.isClientGone()) {
             generation.poll(Long.MAX_VALUE, this);
@@ -79,7 +75,7 @@ public final class WholeAnswer implements Choice.Listener {
         }
     }
 
-    /** The response object; once. */
+    @Override
     public JsonBuffer toJson() {
         JsonBuffer json = new JsonBuffer(1024);
         Envelope.of(request).open(json);
