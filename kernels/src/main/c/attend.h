@@ -1,4 +1,4 @@
-/* One block of rows against one tile of keys and values: what attention.c asks of its inner kernels. */
+/* One block of rows against one tile of keys and values: what attention_unit.c asks of its inner kernels, attend.c and attend_bf16.c. */
 #ifndef MILLRACE_ATTEND_H
 #define MILLRACE_ATTEND_H
 
@@ -40,5 +40,7 @@ typedef struct mr_attend_block {
     float *sum;                          /* [rows], sum of e^(score - maximum) */
     float *out;                          /* [rows, D'], values weighed by the same */
 } mr_attend_block;
+
+typedef void (*mr_attend_kernel)(const mr_attend_block *);
 
 #endif

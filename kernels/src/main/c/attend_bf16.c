@@ -3,12 +3,10 @@
  * The weights' sum is that of the rounded ones, so that they add up to 1. Keys lie as pairs of components, values as pairs of positions:
  * both feed the instruction from the cache as they are.
  */
+#include "attend_load.h"
 #include "kernels.h"
-#include "kv.h"
 
-#define LANES MR_KV_LANES
 #define NONE (-INFINITY)
-#define INLINE static inline __attribute__((always_inline))
 
 static inline __m512bh pairs_at(const void *p) { return (__m512bh)_mm512_loadu_si512(p); }
 

@@ -262,7 +262,7 @@ struct mr_kernels {
     const int32_t *bf16_rows; /* this and the next two: NULL if the set has no BF16 products */
     mr_micro_kernel (*bf16_micro)(int64_t rows);
     void (*bf16_x)(const float *x, int64_t count, uint16_t *halves);
-    void (*attend_bf16)(const mr_attend_block *); /* part of `attention`; NULL if the set has no BF16 products */
+    mr_attend_kernel attend_bf16; /* part of `attention`; NULL if the set has no BF16 products */
     const mr_probes *probes;
 };
 

@@ -12,6 +12,7 @@ void MR_NAME(mr_linear)(mr_thread *thread, const mr_op *op);
 void MR_NAME(mr_rope)(mr_thread *thread, const mr_rope_args *a);
 bool MR_NAME(mr_rope_token)(mr_thread *thread, const mr_rope_args *a, int64_t token, int64_t kv_head);
 void MR_NAME(mr_attention)(mr_thread *thread, const mr_attention_args *a, const mr_rope_args *before);
+mr_attend_kernel MR_NAME(mr_attend_of)(int32_t dtype); /* of the keys and values */
 bool MR_NAME(mr_attention_takes_rope)(const mr_thread *thread, const mr_attention_args *a);
 void MR_NAME(mr_swiglu)(mr_thread *thread, const mr_swiglu_args *a);
 void MR_NAME(mr_geglu)(mr_thread *thread, const mr_swiglu_args *a);
