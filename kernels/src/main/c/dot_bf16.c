@@ -16,8 +16,8 @@ static inline __attribute__((always_inline)) void micro(const int rows, const mr
         low[r] = fresh ? v_zero() : v_load(sums + r * stride);
         high[r] = fresh ? v_zero() : v_load(sums + r * stride + HALF_TILE);
     }
-    const char *halves = (const char *)(x->halves + row * x->halves_stride + k);
-    const int64_t step = x->halves_stride * 2;
+    const char *pairs = (const char *)(x->halves + row * mr_round_up(x->cols, 2) + k * x->half_rows);
+    const int64_t step = rows == ROWS_MAX ? ROWS_MAX * 4 : x->half_rows * 4;
     for (int64_t i = 0; i < count; i += 2) {
         if (i % 16 == 0) { /* 16 lines at a time */
             mr_fetch_ahead(ahead);
@@ -27,11 +27,12 @@ static inline __attribute__((always_inline)) void micro(const int rows, const mr
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
             int32_t two;
-            memcpy(&two, halves + r * step + i * 2, 4);
+            memcpy(&two, pairs + r * 4, 4);
             __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
             low[r] = _mm512_dpbf16_ps(low[r], a, pair);
             high[r] = _mm512_dpbf16_ps(high[r], b, pair);
         }
+        pairs += step;
     }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
@@ -54,16 +55,21 @@ const int32_t mr_bf16_rows = ROWS_MAX;
 
 mr_micro_kernel mr_bf16_micro(int64_t rows) { return kernels[rows - 1]; }
 
-void mr_bf16_x(const float *x, int64_t count, uint16_t *halves) {
-    int64_t k = 0;
-    for (; k + 16 <= count; k += 16) {
-        _mm256_storeu_si256((__m256i *)(halves + k), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + k)));
-    }
-    if (k < count) {
-        __mmask16 rest = (__mmask16)((1u << (count - k)) - 1);
-        _mm256_mask_storeu_epi16(halves + k, rest, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(rest, x + k)));
-    }
-    if (count % 2 != 0) {
-        halves[count] = 0;
+void mr_bf16_x(const float *x, int64_t count, uint16_t *halves, int64_t stride) {
+    for (int64_t k = 0; k < count; k += 32) {
+        int64_t left = count - k;
+        __mmask16 low = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
+        __mmask16 high = (__mmask16)(left >= 32 ? 0xffff : left > 16 ? (1u << (left - 16)) - 1 : 0);
+        __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, x + k + 16), _mm512_maskz_loadu_ps(low, x + k));
+        int64_t pairs = mr_min(16, (left + 1) / 2);
+        if (stride == 1) {
+            _mm512_mask_storeu_epi32(halves + k, (__mmask16)((1u << pairs) - 1), (__m512i)rounded);
+            continue;
+        }
+        uint32_t lanes[16];
+        _mm512_storeu_si512(lanes, (__m512i)rounded);
+        for (int64_t i = 0; i < pairs; i++) {
+            memcpy(halves + (k + 2 * i) * stride, &lanes[i], sizeof *lanes);
+        }
     }
 }

@@ -154,9 +154,9 @@ typedef struct mr_x {
     float *panels;             /* F32 rows interleaved, for many rows; NULL: read in place */
     mr_x_block *blocks;        /* [row / block_rows][k / 32][block_rows]: a kernel walks over them with one pointer */
     int64_t block_rows;        /* rows that a quantised kernel takes together in this step */
-    uint16_t *halves;          /* BF16 */
+    uint16_t *halves;          /* BF16: [row / half_rows][k / 2][half_rows][2], likewise */
+    int64_t half_rows;
     int64_t cols;
-    int64_t halves_stride;
 } mr_x;
 
 /* Weights that will be needed soon: every call of a kernel asks for some lines of them. */
@@ -261,7 +261,7 @@ struct mr_kernels {
     void (*quant_x)(const float *x, int64_t count, mr_x_block *blocks, int64_t stride); /* every stride-th block */
     const int32_t *bf16_rows; /* this and the next two: NULL if the set has no BF16 products */
     mr_micro_kernel (*bf16_micro)(int64_t rows);
-    void (*bf16_x)(const float *x, int64_t count, uint16_t *halves);
+    void (*bf16_x)(const float *x, int64_t count, uint16_t *halves, int64_t stride); /* every stride-th pair */
     mr_attend_kernel attend_bf16; /* part of `attention`; NULL if the set has no BF16 products */
     const mr_probes *probes;
 };

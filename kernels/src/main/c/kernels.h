@@ -37,7 +37,7 @@ extern const mr_probes MR_DOT_NAME(mr_probes);
 /* For AVX512_BF16 alone. */
 extern const int32_t mr_bf16_rows;
 mr_micro_kernel mr_bf16_micro(int64_t rows);
-void mr_bf16_x(const float *x, int64_t count, uint16_t *halves);
+void mr_bf16_x(const float *x, int64_t count, uint16_t *halves, int64_t stride);
 void mr_attend_bf16(const mr_attend_block *b);
 int64_t mr_probe_bf16(void);
 

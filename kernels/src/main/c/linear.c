@@ -147,7 +147,7 @@ static job job_of(const mr_thread *thread, const mr_op *op, const mr_x *x, const
     float *residual = residual_of(op);
     const mr_kernels *kernels = thread->kernels;
     x_form form = form_of(w->format);
-    int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? even_rows(rows, *kernels->bf16_rows) : LINEAR_ROWS;
+    int64_t rows_per_call = form == X_CODES ? x->block_rows : form == X_HALVES ? x->half_rows : LINEAR_ROWS;
     /* Few rows: all of K at once, so that the weights stream. Many rows: block by block. */
     int64_t k_block = rows <= rows_per_call ? w->in_features : form == X_F32 ? K_BLOCK : DOT_K_BLOCK;
     return (job){w, w->data, kernels, x, a->bias == NULL ? NULL : a->bias + column, a->out.data + column,
@@ -171,8 +171,40 @@ static int64_t lines_per_block(const job *j, int64_t rows) {
     return mr_record_bytes(j->weight->format) / MR_CACHE_LINE / mr_max(1, record_k / MR_BLOCK) + (record_k > MR_BLOCK);
 }
 
-/* Rows [row0, row1) of tile `tile`, columns [k0, k1) of K. */
-static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int64_t k0, int64_t k1) {
+/*
+ * Asks for the lines that a call's sums, and then the residual's, are in: each is of another row and so on its own, and nothing else would have
+ * them arrive before they are written.
+ */
+static void fetch_outputs(const float *out, const float *residual, int64_t stride, int64_t rows) {
+    for (int64_t r = 0; r < rows; r++) {
+        __builtin_prefetch(out + r * stride, 1, 3);
+        __builtin_prefetch(out + r * stride + HALF_TILE, 1, 3);
+        if (residual != NULL) {
+            __builtin_prefetch(residual + r * stride, 1, 2);
+            __builtin_prefetch(residual + r * stride + HALF_TILE, 1, 2);
+        }
+    }
+}
+
+/*
+ * The share of call `part` of `parts` in the activations [k0, k1) of the rows from `row` on, which come next: while weights are in L2 for all rows
+ * but the first, activations come from further away (a prefill of 512 took 5 % longer without it with Q8_0, 2 % with BF16).
+ */
+static mr_ahead next_rows(const job *j, int64_t row, int64_t k0, int64_t k1, int64_t part, int64_t parts) {
+    if (row >= j->rows || j->form == X_F32) {
+        return (mr_ahead){0};
+    }
+    bool codes = j->form == X_CODES;
+    int64_t calls = codes ? mr_ceil_div(k1 - k0, MR_BLOCK) : mr_ceil_div(k1 - k0, 16); /* of mr_fetch_ahead */
+    int64_t row_bytes = codes ? (k1 - k0) / MR_BLOCK * (int64_t)sizeof(mr_x_block) : (k1 - k0) * 2;
+    int64_t bytes = mr_ceil_div(row_bytes * j->rows_per_call, parts);
+    const char *at = codes ? (const char *)(j->x->blocks + row * (j->x->cols / MR_BLOCK) + k0 / MR_BLOCK * j->rows_per_call)
+                           : (const char *)(j->x->halves + row * mr_round_up(j->x->cols, 2) + k0 * j->rows_per_call);
+    return (mr_ahead){at + part * bytes, mr_ceil_div(bytes, calls * MR_CACHE_LINE), false};
+}
+
+/* Rows [row0, row1) of tile `tile`, columns [k0, k1) of K. They ask for `x_ahead`, or if that is NULL for weights. */
+static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int64_t k0, int64_t k1, const mr_ahead *x_ahead) {
     float edge[LINEAR_ROWS * MR_TILE_COLS];
     int64_t k_count = j->weight->in_features;
     int64_t record_k = mr_record_k(j->weight->format);
@@ -198,9 +230,15 @@ static void run_tile(const job *j, int64_t tile, int64_t row0, int64_t row1, int
         mr_ahead ahead = {fetches == 1 ? w + from / record_k * record_bytes + PREFETCH
                                        : block_end + call * share * MR_CACHE_LINE * mr_ceil_div(k1 - k0, MR_BLOCK),
                           mr_max(0, mr_min(share, lines - call * share)), fetches == 1 && j->form == X_HALVES};
+        if (x_ahead != NULL) {
+            ahead = *x_ahead;
+        }
+        float *residual = j->residual == NULL || k1 < k_count ? NULL : j->residual + row * j->out_stride + tile * MR_TILE_COLS;
+        if (j->rows > SKINNY_ROWS) {
+            fetch_outputs(out, residual, j->out_stride, count);
+        }
         kernel(j->x, row, from, w + from / record_k * record_bytes, k1 - from, from == 0, sums, stride, &ahead);
         if (k1 == k_count) {
-            float *residual = j->residual == NULL ? NULL : j->residual + row * j->out_stride + tile * MR_TILE_COLS;
             finish(sums, stride, j->bias == NULL ? NULL : j->bias + tile * MR_TILE_COLS, out, j->out_stride, residual, count, width);
         }
     }
@@ -212,7 +250,7 @@ static void run_tiles(const job *j, int64_t first, int64_t last) {
     if (j->rows <= SKINNY_ROWS) {
         for (int64_t tile = first; tile < last; tile++) {
             for (int64_t k0 = 0; k0 < k_count; k0 += j->k_block) {
-                run_tile(j, tile, 0, j->rows, k0, mr_min(k0 + j->k_block, k_count));
+                run_tile(j, tile, 0, j->rows, k0, mr_min(k0 + j->k_block, k_count), NULL);
             }
         }
         return;
@@ -220,7 +258,9 @@ static void run_tiles(const job *j, int64_t first, int64_t last) {
     for (int64_t k0 = 0; k0 < k_count; k0 += j->k_block) {
         for (int64_t row = 0; row < j->rows; row += j->rows_per_call) {
             for (int64_t tile = first; tile < last; tile++) {
-                run_tile(j, tile, row, mr_min(row + j->rows_per_call, j->rows), k0, mr_min(k0 + j->k_block, k_count));
+                int64_t k1 = mr_min(k0 + j->k_block, k_count);
+                mr_ahead x_ahead = row == 0 ? (mr_ahead){0} : next_rows(j, row + j->rows_per_call, k0, k1, tile - first, last - first);
+                run_tile(j, tile, row, mr_min(row + j->rows_per_call, j->rows), k0, k1, row == 0 ? NULL : &x_ahead);
             }
         }
     }

@@ -11,9 +11,6 @@
 /* Elements that a thread makes for itself, about a microsecond; more than one row is better shared out from there on. */
 #define OWN_ELEMENTS 2048
 
-/* A row is a cache line longer than it must be, so that rows do not lie a power of two apart and share a set of L1. */
-static int64_t padded_halves(int64_t cols) { return (mr_round_up(cols * 2, MR_CACHE_LINE) + MR_CACHE_LINE) / 2; }
-
 /* Lays out the forms of `rows` rows from `base` on (which may be NULL to learn the size) and returns the bytes they take. */
 static int64_t lay_out(const mr_linear_args *a, int64_t rows, char *base, mr_x *x, int *forms) {
     int64_t cols = a->x.cols;
@@ -33,9 +30,8 @@ static int64_t lay_out(const mr_linear_args *a, int64_t rows, char *base, mr_x *
         bytes += capacity * (cols / MR_BLOCK) * (int64_t)sizeof(mr_x_block);
     }
     if (*forms & X_HALVES) {
-        x->halves_stride = padded_halves(cols + 1);
         x->halves = (uint16_t *)(base + bytes);
-        bytes += capacity * x->halves_stride * 2;
+        bytes += capacity * mr_round_up(cols, 2) * 2;
     }
     return bytes;
 }
@@ -65,7 +61,9 @@ static void round_run(const mr_thread *thread, const mr_x *x, int forms, int64_t
         thread->kernels->quant_x(source, count, x->blocks + first, together);
     }
     if (forms & X_HALVES) {
-        thread->kernels->bf16_x(source, count, x->halves + row * x->halves_stride + k);
+        int64_t together = x->half_rows;
+        int64_t first = row / together * together * mr_round_up(x->cols, 2) + k * together + row % together * 2;
+        thread->kernels->bf16_x(source, count, x->halves + first, together);
     }
 }
 
@@ -89,25 +87,35 @@ static void pack_panels(mr_thread *thread, const mr_x *x, int64_t rows) {
     }
 }
 
-/* Rounds rows in runs of columns, so that a single row is everybody's work; what a gate makes of them first is gated run by run. */
+/* Rows of an item where there are many: those of BF16 share cache lines, so one thread writes all of a panel's. */
+static int64_t item_rows(int64_t rows) { return rows > SKINNY_ROWS ? LINEAR_ROWS : 1; }
+
+/* A run of columns of a row, which a gate makes first. */
+static void gate_and_round(const mr_thread *thread, const mr_x *x, int forms, int64_t row, int64_t k, int64_t count, const mr_op *gate) {
+    if (gate != NULL) {
+        const mr_swiglu_args *a = &gate->args.swiglu;
+        const float *from = a->gate_up.data + row * a->gate_up.cols + k;
+        if (gate->kind == MR_OP_SWIGLU) {
+            mr_gate_row(from, from + x->cols, a->out.data + row * x->cols + k, count, mr_silu);
+        } else {
+            mr_gate_row(from, from + x->cols, a->out.data + row * x->cols + k, count, mr_gelu_tanh);
+        }
+    }
+    round_run(thread, x, forms, row, k, count, x->data + row * x->cols + k);
+}
+
+/* Rounds rows in runs of columns, so that a single row is everybody's work. */
 static void round_rows(mr_thread *thread, const mr_x *x, int forms, int64_t rows, const mr_op *gate) {
     enum { COLUMNS = 16 * MR_X_RUN };
     int64_t runs = mr_ceil_div(x->cols, COLUMNS);
-    for (int64_t item; (item = mr_claim(thread, 1, rows * runs)) < rows * runs;) {
-        int64_t row = item / runs;
+    int64_t together = item_rows(rows);
+    int64_t items = mr_ceil_div(rows, together) * runs;
+    for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
+        int64_t first = item / runs * together;
         int64_t k = item % runs * COLUMNS;
-        int64_t count = mr_min(COLUMNS, x->cols - k);
-        const float *source = x->data + row * x->cols + k;
-        if (gate != NULL) {
-            const mr_swiglu_args *a = &gate->args.swiglu;
-            const float *from = a->gate_up.data + row * a->gate_up.cols + k;
-            if (gate->kind == MR_OP_SWIGLU) {
-                mr_gate_row(from, from + x->cols, a->out.data + row * x->cols + k, count, mr_silu);
-            } else {
-                mr_gate_row(from, from + x->cols, a->out.data + row * x->cols + k, count, mr_gelu_tanh);
-            }
+        for (int64_t row = first; row < mr_min(first + together, rows); row++) {
+            gate_and_round(thread, x, forms, row, k, mr_min(COLUMNS, x->cols - k), gate);
         }
-        round_run(thread, x, forms, row, k, count, source);
     }
 }
 
@@ -131,12 +139,16 @@ static norm norm_of(const mr_op *op) {
 
 static void normalize_and_round(mr_thread *thread, const norm *n, const mr_x *x, int forms, int64_t rows) {
     int64_t cols = x->cols;
-    for (int64_t row; (row = mr_claim(thread, 1, rows)) < rows;) {
-        if (n->delta != NULL) {
-            mr_accumulate_row(n->x + row * cols, n->delta + row * cols, cols);
+    int64_t together = item_rows(rows);
+    int64_t items = mr_ceil_div(rows, together);
+    for (int64_t item; (item = mr_claim(thread, 1, items)) < items;) {
+        for (int64_t row = item * together; row < mr_min((item + 1) * together, rows); row++) {
+            if (n->delta != NULL) {
+                mr_accumulate_row(n->x + row * cols, n->delta + row * cols, cols);
+            }
+            mr_normalize_row(n->x + row * cols, n->weight, n->eps, n->out + row * cols, cols);
+            round_run(thread, x, forms, row, 0, cols, n->out + row * cols);
         }
-        mr_normalize_row(n->x + row * cols, n->weight, n->eps, n->out + row * cols, cols);
-        round_run(thread, x, forms, row, 0, cols, n->out + row * cols);
     }
 }
 
@@ -145,6 +157,7 @@ bool MR_NAME(mr_x_prepare)(mr_thread *thread, const mr_op *op, int64_t rows, mr_
     int forms;
     lay_out(a, a->x.rows, thread->shared, x, &forms);
     x->block_rows = even_rows(rows, *thread->kernels->quant_rows);
+    x->half_rows = forms & X_HALVES ? even_rows(rows, *thread->kernels->bf16_rows) : 0;
     bool panels = (forms & X_F32) && rows > UNPACKED_ROWS;
     if (!panels) {
         x->panels = NULL;
@@ -174,9 +187,11 @@ void MR_NAME(mr_x_make)(mr_thread *thread, const mr_op *op, int64_t rows, mr_x *
     const mr_linear_args *a = &op->args.linear;
     int64_t cols = a->x.cols;
     int64_t block_rows = x->block_rows;
+    int64_t half_rows = x->half_rows;
     int forms;
     lay_out(a, own_rows(a), thread->scratch + own_row_bytes(a), x, &forms);
     x->block_rows = block_rows;
+    x->half_rows = half_rows;
     x->panels = NULL;
     if (op->plan & MR_PLAN_TAKES_BEFORE) {
         norm n = norm_of(op - 1);

@@ -198,16 +198,16 @@ static void check_deferred_table(mr_team *team) {
     free_pieces();
 }
 
-/* Past the last k of an odd width is zero, not what the thread's memory holds of the tile before: here NaN. */
+/* Past the last k of an odd width is zero, not what the thread's memory holds of the tile before: here NaN. And rows are the same alone. */
 static void check_deferred_odd(mr_team *team) {
-    enum { OUT = 4000, WIDTH = 41 };
+    enum { OUT = 4000, WIDTH = 41, ROWS = 40 };
     mr_weight before = deferred(team, OUT, WIDTH, MR_FORMAT_F32, 0xffffffffu);
     mr_weight odd = deferred(team, OUT, WIDTH, MR_FORMAT_BF16_PAIRS, 0x3f800000u);
     int32_t counts[4] = {1, 1, 0, 0};
     mr_batch batch = {.counts = counts};
-    mr_matrix x = matrix(1, WIDTH, MR_EXTENT_TOKENS);
-    mr_matrix y = matrix(1, OUT, MR_EXTENT_TOKENS);
-    mr_matrix z = matrix(1, OUT, MR_EXTENT_TOKENS);
+    mr_matrix x = matrix(ROWS, WIDTH, MR_EXTENT_TOKENS);
+    mr_matrix y = matrix(ROWS, OUT, MR_EXTENT_TOKENS);
+    mr_matrix z = matrix(ROWS, OUT, MR_EXTENT_TOKENS);
     keep(x.data), keep(y.data), keep(z.data);
     mr_op ops[2] = {{.kind = MR_OP_LINEAR, .args.linear = {x, before, NULL, y}}, {.kind = MR_OP_LINEAR, .args.linear = {x, odd, NULL, z}}};
     CHECK(mr_program_prepare(team, ops, 2, &batch) == MR_OK);
@@ -217,6 +217,18 @@ static void check_deferred_odd(mr_team *team) {
             CHECK(isfinite(z.data[i]) && z.data[i] == z.data[0]);
         }
     } while (mr_bytes_to_pack(team) > 0);
+    float together[ROWS];
+    counts[0] = ROWS;
+    CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
+    for (int r = 0; r < ROWS; r++) {
+        together[r] = z.data[r * OUT + r];
+        CHECK(z.data[r * OUT] == together[r]);
+    }
+    counts[0] = 1;
+    for (int r = 0; r < ROWS; r++) {
+        memmove(x.data, x.data + r * WIDTH, WIDTH * sizeof(float));
+        CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK && z.data[0] == together[r]);
+    }
     free_pieces();
 }
 

@@ -7,7 +7,7 @@
  *
  * With IN_CACHE set all layers have the weights of the first, and the vocabulary is small: what is left without the memory.
  * TOKENS=n: a prefill step, n tokens of each sequence behind its context; the last one of each is sampled. LAYERS=n: the first n alone.
- * PROFILE=1: also the time of each kind of op, run one by one (what a plan has merged into an op counts with it).
+ * PROFILE=n: also the time of each kind of op, the best of n runs one by one (what a plan has merged into an op counts with it).
  *
  * Prints the time of a step, the bytes of weights it reads, and its phases: the points at which threads wait for each other.
  */
@@ -262,9 +262,9 @@ int main(int argc, char **argv) {
         tables[i] = i;
     }
     for (int32_t r = 0; r < rows; r++) {
-        words[0][r] = r * 7 + 1;            /* token ids */
-        words[1][r] = context + r % tokens; /* positions */
-        words[2][r] = r / tokens;           /* sequence of a token */
+        words[0][r] = (r * 7 + 1) % (int32_t)s->vocab; /* token ids */
+        words[1][r] = context + r % tokens;            /* positions */
+        words[2][r] = r / tokens;                      /* sequence of a token */
     }
     for (int32_t r = 0; r <= sequences; r++) {
         ones[r] = 1.0f;
@@ -308,7 +308,7 @@ int main(int argc, char **argv) {
            s->name, (int)format, threads, (int)sequences, (int)context, (int)tokens, median * 1e6, times[0] * 1e6, times[count * 9 / 10] * 1e6, weight_bytes * 1e-6,
            weight_bytes / median * 1e-9, weight_bytes / median * 1e-7 / gbs, gbs, (int)n, phases, (int)words[8][0]);
     if (getenv("PROFILE") != NULL) {
-        profile(team, ops, n, &batch, 3);
+        profile(team, ops, n, &batch, atoi(getenv("PROFILE")));
     }
     uint32_t hash = 2166136261u;
     for (int64_t i = 0; i < sequences * s->vocab; i++) {
