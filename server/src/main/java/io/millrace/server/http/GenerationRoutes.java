@@ -18,6 +18,10 @@ import io.millrace.server.openai.RequestParser;
 import io.millrace.server.openai.Seeds;
 import io.millrace.server.openai.StreamAnswer;
 import io.millrace.server.openai.WholeAnswer;
+import io.millrace.server.responses.ResponseHead;
+import io.millrace.server.responses.ResponseStream;
+import io.millrace.server.responses.ResponsesRequest;
+import io.millrace.server.responses.WholeResponse;
 import io.millrace.telemetry.HttpMetrics;
 import java.util.function.Function;
 import java.util.function.LongSupplier;
@@ -96,16 +100,24 @@ final class GenerationRoutes {
         exchange.sendJson(new JsonBuffer(32).raw("{\"input_tokens\":").number(count).raw("}"));
     }
 
+    /** {@code POST /v1/responses}. */
+    void responses(Exchange exchange) {
+        record Request(GenerateRequest chat, ResponseHead head) {}
+        Request request = read(exchange, body -> {
+            Fields fields = Fields.parse(body);
+            return new Request(parser.chat(ResponsesRequest.toChat(fields)), ResponseHead.of(fields));
+        });
+        answer(exchange, request.chat, generation -> new WholeResponse(generation, request.head),
+                generation -> new ResponseStream(generation, request.head));
+    }
+
     private void answer(Exchange exchange, Function<byte[], GenerateRequest> parse) {
         answer(exchange, parse, generation -> new WholeAnswer(generation, tokenizer), generation -> new StreamAnswer(generation, tokenizer));
     }
 
     private void answer(Exchange exchange, Function<byte[], GenerateRequest> parse, Function<Generation, Answer.Whole> whole,
             Function<Generation, Answer.Stream> stream) {
-        GenerateRequest request = read(exchange, parse);
-        try (AnswerMemory.Reservation _ = memory.reserve(request)) {
-            answer(exchange, request, whole, stream);
-        }
+        answer(exchange, read(exchange, parse), whole, stream);
     }
 
     private <T> T read(Exchange exchange, Function<byte[], T> parse) {
@@ -115,6 +127,13 @@ final class GenerationRoutes {
     }
 
     private void answer(Exchange exchange, GenerateRequest request, Function<Generation, Answer.Whole> whole,
+            Function<Generation, Answer.Stream> stream) {
+        try (AnswerMemory.Reservation _ = memory.reserve(request)) {
+            run(exchange, request, whole, stream);
+        }
+    }
+
+    private void run(Exchange exchange, GenerateRequest request, Function<Generation, Answer.Whole> whole,
             Function<Generation, Answer.Stream> stream) {
         Generation generation = Generation.submit(request, service, limits, tokenizer, freshSeeds, exchange.tenant());
         ClientConnection client = ClientConnection.current();

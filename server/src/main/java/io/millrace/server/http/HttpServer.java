@@ -73,6 +73,7 @@ public final class HttpServer implements AutoCloseable {
         GenerationRoutes generation = new GenerationRoutes(config, service, model.tokenizer(), parser, httpMetrics);
         routes.post("/v1/completions", generation::completions)
                 .post("/v1/chat/completions", generation::chatCompletions)
+                .post("/v1/responses", generation::responses)
                 .post("/v1/messages", generation::messages)
                 .post("/v1/messages/count_tokens", generation::countTokens)
                 .post("/tokenize", generation::tokenize)

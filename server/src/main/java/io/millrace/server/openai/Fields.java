@@ -138,7 +138,7 @@ public final class Fields {
         return value.booleanValue();
     }
 
-    OptionalInt integer(String name, int min, int max) {
+    public OptionalInt integer(String name, int min, int max) {
         JsonNode value = get(name);
         return value == null ? OptionalInt.empty() : OptionalInt.of(intValue(path(name), value, min, max));
     }
