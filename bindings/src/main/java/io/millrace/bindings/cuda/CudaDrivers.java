@@ -16,6 +16,7 @@ public final class CudaDrivers {
     /**
      * @param name one of {@link #NAMES}: {@code ffm} makes every call through the foreign function interface; {@code jcuda} through JCuda,
      *             which lacks some ({@link CudaFault#UNSUPPORTED}); {@code mixed} takes JCuda for {@link CudaDevices} and the other for {@link CudaWork}
+     * @throws IllegalArgumentException for another name
      * @throws CudaException of kind {@link CudaFault#NO_DRIVER} or {@link CudaFault#DRIVER_TOO_OLD}
      */
     public static CudaDriver open(String name) {
@@ -24,13 +25,15 @@ public final class CudaDrivers {
 
     /** @param library a path, or a name that the dynamic linker finds */
     public static CudaDriver open(String name, String library) {
+        if (!NAMES.contains(name)) {
+            throw new IllegalArgumentException("no CUDA driver is called " + name + ": there are " + String.join(", ", NAMES));
+        }
         CudaLibrary.open(library);
         try {
             return switch (name) {
                 case "mixed" -> new MixedCudaDriver();
                 case "ffm" -> new FfmCudaDriver();
-                case "jcuda" -> new JCudaOnlyDriver();
-                default -> throw new IllegalArgumentException("no CUDA driver is called " + name + ": " + String.join(", ", NAMES));
+                default -> new JCudaOnlyDriver();
             };
         } catch (ExceptionInInitializerError e) {
             // A function that the library lacks is found out while the class that binds it is initialised.

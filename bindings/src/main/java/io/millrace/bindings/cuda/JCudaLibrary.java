@@ -2,11 +2,7 @@ package io.millrace.bindings.cuda;
 
 import io.millrace.bindings.CacheFolder;
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.util.Arrays;
+import java.net.URL;
 import jcuda.JCudaVersion;
 import jcuda.LibUtils;
 import jcuda.driver.JCudaDriver;
@@ -32,7 +28,7 @@ final class JCudaLibrary {
         }
         String before = System.getProperty(TEMPORARY_FOLDER);
         try {
-            System.setProperty(TEMPORARY_FOLDER, unpacked().toString());
+            System.setProperty(TEMPORARY_FOLDER, unpacked());
             // Its class loads the library.
             JCudaDriver.setExceptionsEnabled(false);
             loaded = true;
@@ -44,29 +40,11 @@ final class JCudaLibrary {
         }
     }
 
-    /** The folder with the library for this platform; without it where JCuda has none, for JCuda to say so. */
-    private static Path unpacked() throws IOException {
+    /** The folder with the library for this platform; where JCuda has none, any, for JCuda to say so. */
+    private static String unpacked() throws IOException {
         String file = LibUtils.createLibraryFileName(LibUtils.createPlatformLibraryName("JCudaDriver-" + JCudaVersion.get()));
-        Path folder = CacheFolder.root().resolve("native");
-        CacheFolder.requirePrivate(folder);
-        try (InputStream in = LibUtils.class.getResourceAsStream("/lib/" + file)) {
-            if (in == null) {
-                return folder;
-            }
-            byte[] content = in.readAllBytes();
-            Path target = folder.resolve(file);
-            if (Files.isRegularFile(target) && Arrays.equals(Files.readAllBytes(target), content)) {
-                return folder;
-            }
-            // Written beside its place and moved there, so that another process never loads half a file.
-            Path partial = Files.createTempFile(folder, file, ".part");
-            try {
-                Files.write(partial, content);
-                Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            } finally {
-                Files.deleteIfExists(partial);
-            }
-        }
-        return folder;
+        URL library = LibUtils.class.getResource("/lib/" + file);
+        return library == null ? System.getProperty(TEMPORARY_FOLDER)
+                : CacheFolder.unpack(library, CacheFolder.root().resolve("native"), file).getParent().toString();
     }
 }
