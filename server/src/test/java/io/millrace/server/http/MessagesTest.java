@@ -3,7 +3,6 @@ package io.millrace.server.http;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.millrace.server.openai.ByteTokenizer;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.ArrayList;
@@ -22,14 +21,9 @@ class MessagesTest {
     private static final String SAY = "<think>Hm.</think>Well.<tool_call>{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"a\\\":1}}</tool_call>";
     private static TestServer server;
 
-    /** The model repeats what the first line of its prompt says after its role, and stops. */
     @BeforeAll
     static void start() {
-        server = new TestServer(engine -> engine.nextToken((sequence, hash) -> {
-            int said = "user: ".length() + sequence.numOutputTokens();
-            int token = said < sequence.numPromptTokens() ? sequence.tokenId(said) : ByteTokenizer.EOS;
-            return token == ByteTokenizer.id('\n') ? ByteTokenizer.EOS : token;
-        }), config -> config.toolCallParser("hermes").reasoningParser("think").apiKeys(List.of("secret")), 64, new Semaphore(1 << 30));
+        server = new TestServer(engine -> engine.nextToken(new EchoModel()), config -> config.toolCallParser("hermes").reasoningParser("think").apiKeys(List.of("secret")), 64, new Semaphore(1 << 30));
     }
 
     @AfterAll

@@ -8,7 +8,6 @@ import com.networknt.schema.JsonSchema;
 import com.networknt.schema.JsonSchemaFactory;
 import com.networknt.schema.SpecVersion;
 import com.networknt.schema.ValidationMessage;
-import io.millrace.server.openai.ByteTokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,11 +34,7 @@ class OfficialSchemaTest {
         Assumptions.assumeTrue(Files.exists(file), () -> "no test data at " + file + "; set -Dmillrace.data");
         description = TestServer.json(Files.readString(file));
         allowWhatTheOfficialServerSends();
-        server = new TestServer(engine -> engine.nextToken((sequence, hash) -> {
-            int said = "user: ".length() + sequence.numOutputTokens();
-            int token = said < sequence.numPromptTokens() ? sequence.tokenId(said) : ByteTokenizer.EOS;
-            return token == ByteTokenizer.id('\n') ? ByteTokenizer.EOS : token;
-        }), config -> config.toolCallParser("hermes").reasoningParser("think"), 64, new Semaphore(1 << 30));
+        server = new TestServer(engine -> engine.nextToken(new EchoModel()), config -> config.toolCallParser("hermes").reasoningParser("think"), 64, new Semaphore(1 << 30));
     }
 
     @AfterAll

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.millrace.server.openai.ByteTokenizer;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 import org.junit.jupiter.api.AfterAll;
@@ -23,14 +22,9 @@ class ToolCallsTest {
             + "<tool_call>{\\\"name\\\":\\\"g\\\"}</tool_call>";
     private static TestServer server;
 
-    /** The model repeats its prompt, "user: SAY\nassistant:", from after "user: " to the line's end, and stops. */
     @BeforeAll
     static void start() {
-        server = new TestServer(engine -> engine.nextToken((sequence, hash) -> {
-            int said = "user: ".length() + sequence.numOutputTokens();
-            int token = said < sequence.numPromptTokens() ? sequence.tokenId(said) : ByteTokenizer.EOS;
-            return token == ByteTokenizer.id('\n') ? ByteTokenizer.EOS : token;
-        }), config -> config.toolCallParser("hermes").reasoningParser("think"), 64, new Semaphore(1 << 30));
+        server = new TestServer(engine -> engine.nextToken(new EchoModel()), config -> config.toolCallParser("hermes").reasoningParser("think"), 64, new Semaphore(1 << 30));
     }
 
     @AfterAll
