@@ -34,6 +34,7 @@ final class BpeMerges {
         byte[] bytes = merges.bytes();
         byte[] union = new byte[256];
         BpeMerges table = new BpeMerges(merges.size());
+        int id = 0;
         for (int rank = 0; rank < merges.size(); rank++) {
             int begin = merges.begin(rank);
             int end = merges.end(rank);
@@ -50,7 +51,8 @@ final class BpeMerges {
             union = union.length < length ? new byte[length] : union;
             System.arraycopy(bytes, begin, union, 0, space - begin);
             System.arraycopy(bytes, space + 1, union, space - begin, end - space - 1);
-            int id = pieces.find(union, 0, length);
+            // Vocabularies list entries in the order in which merges make them.
+            id = pieces.is(id, union, length) ? id : pieces.is(id + 1, union, length) ? id + 1 : pieces.find(union, 0, length);
             if (id < 0) {
                 throw refused(vocabulary, rank, "' makes no vocabulary entry");
             }

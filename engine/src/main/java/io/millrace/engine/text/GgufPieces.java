@@ -59,6 +59,11 @@ final class GgufPieces {
         return table[slot(bytes, begin, end)] - 1;
     }
 
+    /** Whether {@code bytes[0, length)} is the entry {@code id}, the first of its kind; false for an id out of range. */
+    boolean is(int id, byte[] bytes, int length) {
+        return id < entries.size() && !repeated.get(id) && Arrays.equals(entries.bytes(), entries.begin(id), entries.end(id), bytes, 0, length);
+    }
+
     /** Where {@code bytes[begin, end)} stands in the table or would stand. */
     private int slot(byte[] bytes, int begin, int end) {
         int hash = 0;

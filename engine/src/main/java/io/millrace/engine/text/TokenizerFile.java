@@ -22,7 +22,10 @@ final class TokenizerFile {
     /** Over every published vocabulary by a factor of four; a table is allocated up to the highest id, so a hostile id must not choose its size. */
     static final int MAX_TOKEN_ID = 1 << 20;
 
-    private static final JsonFactory JSON = new ObjectMapper().getFactory();
+    /** Apart, since a GGUF file's vocabulary comes without JSON. */
+    private static final class Json {
+        static final JsonFactory FACTORY = new ObjectMapper().getFactory();
+    }
 
     /** Null where the pieces are those of a JSON file. */
     private final GgufPieces gguf;
@@ -66,7 +69,7 @@ final class TokenizerFile {
     /** @throws IOException where the JSON is broken or not a tokenizer's; the message has no path */
     static TokenizerFile parse(String json) throws IOException {
         TokenizerFile file = new TokenizerFile(null);
-        try (JsonParser parser = JSON.createParser(json)) {
+        try (JsonParser parser = Json.FACTORY.createParser(json)) {
             file.readTop(parser);
         }
         if (file.vocabSize == 0) {

@@ -3,6 +3,7 @@ package io.millrace.engine.weights;
 import io.millrace.engine.EngineException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -28,6 +29,7 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
     /** Magic, version, number of tensors, number of keys. */
     private static final int FIXED_BYTES = 4 + 4 + 8 + 8;
     private static final long MAX_NAME_BYTES = 65_535;
+    private static final int WINDOW_BYTES = 1 << 20;
     private static final int MAX_DIMENSIONS = 4;
     private static final int DEFAULT_ALIGNMENT = 32;
     /** Least bytes of a key: length, one character, type, a one-byte value. Of a tensor: length, a character, dimensions, type, offset. */
@@ -211,7 +213,7 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
             long length = stringLength(maxBytes);
             byte[] utf8 = bytes.asSlice(take(length), length).toArray(ValueLayout.JAVA_BYTE);
             try {
-                return StandardCharsets.UTF_8.newDecoder().decode(java.nio.ByteBuffer.wrap(utf8)).toString();
+                return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString();
             } catch (CharacterCodingException e) {
                 throw new EngineException("GGUF-004", file + ": the string at " + (at - length) + " is not UTF-8", e);
             }
@@ -248,37 +250,72 @@ record GgufHeader(Map<String, Object> metadata, Map<String, GgufTensor> tensors,
             };
             int count = Math.toIntExact(Math.min(count("elements of " + SafetensorsHeader.quote(key), elementBytes), Integer.MAX_VALUE));
             if (type == STRING) {
-                long[] begins = new long[count];
-                int[] lengths = new int[count];
-                for (int i = 0; i < count; i++) {
-                    lengths[i] = (int) stringLength(MAX_NAME_BYTES);
-                    begins[i] = take(lengths[i]);
-                }
-                return new GgufArray.Strings(file, bytes, begins, lengths);
+                return strings(count);
             }
+            long size = (long) count * elementBytes;
+            if (size > GgufArray.Slices.MAX_BYTES) {
+                throw new EngineException("GGUF-004", file + ": metadata key " + SafetensorsHeader.quote(key) + " is an array of " + size
+                        + " bytes, the limit is " + GgufArray.Slices.MAX_BYTES);
+            }
+            byte[] raw = bytes.asSlice(take(size), size).toArray(ValueLayout.JAVA_BYTE);
+            ByteBuffer values = ByteBuffer.wrap(raw).order(ByteOrder.LITTLE_ENDIAN);
             if (type == FLOAT32 || type == FLOAT64) {
                 float[] floats = new float[count];
                 for (int i = 0; i < count; i++) {
-                    floats[i] = type == FLOAT32 ? Float.intBitsToFloat(u32()) : (float) Double.longBitsToDouble(u64());
+                    floats[i] = type == FLOAT32 ? values.getFloat(4 * i) : (float) values.getDouble(8 * i);
                 }
                 return new GgufArray.Floats(floats);
             }
-            long begin = take((long) count * elementBytes);
             long[] integers = new long[count];
             for (int i = 0; i < count; i++) {
-                long offset = begin + (long) i * elementBytes;
                 integers[i] = switch (type) {
-                    case UINT8 -> bytes.get(ValueLayout.JAVA_BYTE, offset) & 0xff;
-                    case INT8 -> bytes.get(ValueLayout.JAVA_BYTE, offset);
-                    case BOOL -> bytes.get(ValueLayout.JAVA_BYTE, offset) & 1;
-                    case UINT16 -> bytes.get(U16, offset) & 0xffff;
-                    case INT16 -> bytes.get(U16, offset);
-                    case UINT32 -> Integer.toUnsignedLong(bytes.get(U32, offset));
-                    case INT32 -> bytes.get(U32, offset);
-                    default -> bytes.get(U64, offset);
+                    case UINT8 -> raw[i] & 0xff;
+                    case INT8 -> raw[i];
+                    case BOOL -> raw[i] & 1;
+                    case UINT16 -> values.getShort(2 * i) & 0xffff;
+                    case INT16 -> values.getShort(2 * i);
+                    case UINT32 -> Integer.toUnsignedLong(values.getInt(4 * i));
+                    case INT32 -> values.getInt(4 * i);
+                    default -> values.getLong(8 * i);
                 };
             }
             return new GgufArray.Integers(integers);
+        }
+
+        /**
+         * Walks over a vocabulary's strings by their lengths. These are read from copies of a part of the file each: one by one from the mapped file
+         * they would take a start, whose code is not compiled yet, a tenth of a second.
+         */
+        private GgufArray.Strings strings(int count) {
+            long[] begins = new long[count];
+            int[] lengths = new int[count];
+            byte[] window = new byte[(int) Math.min(WINDOW_BYTES, bytes.byteSize() - at)];
+            long windowBegin = at - window.length; // Before the place, so that the first string fills it.
+            for (int i = 0; i < count; i++) {
+                int inWindow = (int) Math.min(window.length, at - windowBegin);
+                if (inWindow > window.length - 8) {
+                    if (window.length > bytes.byteSize() - at) {
+                        window = new byte[(int) (bytes.byteSize() - at)];
+                    }
+                    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, at, window, 0, window.length);
+                    windowBegin = at;
+                    inWindow = 0;
+                }
+                if (window.length < 8) {
+                    take(8); // Says that the file ends.
+                }
+                // Little-endian; what does not fit an int exceeds the limit in any case.
+                int low = (window[inWindow] & 0xff) | (window[inWindow + 1] & 0xff) << 8 | (window[inWindow + 2] & 0xff) << 16 | window[inWindow + 3] << 24;
+                int high = window[inWindow + 4] | window[inWindow + 5] | window[inWindow + 6] | window[inWindow + 7];
+                if (high != 0 || low < 0 || low > MAX_NAME_BYTES) {
+                    stringLength(MAX_NAME_BYTES);
+                }
+                begins[i] = at + 8;
+                lengths[i] = low;
+                at += 8;
+                take(low);
+            }
+            return new GgufArray.Strings(file, bytes, begins, lengths);
         }
 
         EngineException badTensor(String name, String why) {
