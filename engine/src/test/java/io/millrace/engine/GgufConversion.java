@@ -50,11 +50,16 @@ final class GgufConversion {
 
     /** @param format of the matrices whose rows are whole blocks of it; null: as stored */
     static GgufBytes of(Path folder, QuantFormat format) {
+        return of(folder, format, null);
+    }
+
+    /** @param narrow of those whose rows are whole blocks of this only */
+    static GgufBytes of(Path folder, QuantFormat format, QuantFormat narrow) {
         GgufConversion conversion = new GgufConversion(folder);
         conversion.sizes();
         conversion.attention();
         conversion.rope();
-        conversion.tensors(folder, format);
+        conversion.tensors(folder, format, narrow);
         return conversion.out;
     }
 
@@ -161,7 +166,7 @@ final class GgufConversion {
         return values;
     }
 
-    private void tensors(Path folder, QuantFormat format) {
+    private void tensors(Path folder, QuantFormat wide, QuantFormat narrow) {
         try (Checkpoint checkpoint = Checkpoint.open(folder); Arena arena = Arena.ofShared()) {
             for (String name : checkpoint.names()) {
                 StoredTensor tensor = checkpoint.tensor(name).orElseThrow();
@@ -176,6 +181,7 @@ final class GgufConversion {
                 if (PAIRED.contains(arch) && name.matches(".*[qk]_proj.weight")) {
                     data = paired(data, shape[0], name.contains("q_proj") ? heads : kvHeads, arena);
                 }
+                QuantFormat format = wide != null && wide.fits(shape[1]) ? wide : narrow;
                 if (format != null && format.fits(shape[1])) {
                     out.tensor(to, format, shape, TestBlocks.encode(new WeightPart(name, type, shape[0], shape[1], data), format, arena));
                 } else {

@@ -28,11 +28,14 @@ class GgufFormatsTest {
     @TempDir
     Path folder;
 
-    /** Property: stories260K against the expectations for its unrounded weights, in the published files and in formats made here. */
+    /**
+     * Property: stories260K against the expectations for its unrounded weights, in the published files and in formats made here. Its rows of 64 are
+     * too narrow for blocks of 256: files "in" these formats hold what converters fall back to, of one bit more or two.
+     */
     @ParameterizedTest(name = "{0}, mean {1}, margin {2}")
     @CsvSource({"F32, 0.0001, 0.001", "F16, 0.0006, 0.01", "BF16, 0.006, 0.05", "Q8_0, 0.02, 0.08", "Q4_0, 0.26, 2.4", "Q4_1, 0.22, 2.2",
-        "Q5_0, 0.14, 1.0", "Q5_1, 0.14, 1.0"})
-    void storiesInEveryFormatTheirWidthAllows(String format, double meanDistance, double margin) throws IOException {
+        "Q5_0, 0.14, 1.0", "Q5_1, 0.14, 1.0", "Q4_K, 0.14, 1.0", "Q5_K, 0.14, 1.0", "Q6_K, 0.02, 0.08"})
+    void storiesInEveryFormat(String format, double meanDistance, double margin) throws IOException {
         for (String backend : List.of("reference", "cpu")) {
             double sum = 0;
             int count = 0;
@@ -70,7 +73,12 @@ class GgufFormatsTest {
         return switch (format) {
             case "F32", "F16", "Q8_0", "Q4_0" -> TestData.require("models/stories260K/gguf/stories260K-" + format + ".gguf");
             case "BF16" -> GgufConversion.of(TestData.require("models/stories260K/hf-bf16")).write(folder.resolve("model.gguf"));
-            default -> GgufConversion.of(TestData.require("models/stories260K/hf-fp32"), QuantFormat.valueOf(format)).write(folder.resolve("model.gguf"));
+            default -> GgufConversion.of(TestData.require("models/stories260K/hf-fp32"), QuantFormat.valueOf(format), switch (format) {
+                case "Q4_K" -> QuantFormat.Q5_0;
+                case "Q5_K" -> QuantFormat.Q5_1;
+                case "Q6_K" -> QuantFormat.Q8_0;
+                default -> null;
+            }).write(folder.resolve("model.gguf"));
         };
     }
 

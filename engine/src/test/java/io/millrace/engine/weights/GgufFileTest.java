@@ -11,7 +11,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -88,6 +90,25 @@ class GgufFileTest {
     private void refused(String code) {
         Path file = write(Arrays.copyOf(out.array(), out.position()));
         assertThatThrownBy(() -> GgufFile.open(file).close()).isInstanceOf(EngineException.class).hasMessageStartingWith(code);
+    }
+
+    /** Property: version 2, which differs from 3 in nothing that is read here, is read as 3 is. */
+    @Test
+    void versionTwo() {
+        byte[] bytes = sample();
+        assertThat(bytes[4]).isEqualTo((byte) 3);
+        Map<String, GgufTensor> tensors;
+        Set<String> keys;
+        try (GgufFile three = GgufFile.open(write(bytes))) {
+            tensors = three.tensors();
+            keys = three.metadata().values().keySet();
+        }
+        bytes[4] = 2;
+        try (GgufFile two = GgufFile.open(write(bytes))) {
+            assertThat(two.tensors()).isEqualTo(tensors);
+            assertThat(two.metadata().values().keySet()).isEqualTo(keys);
+            assertThat(two.metadata().integer("i64")).contains(-5L);
+        }
     }
 
     @Test
