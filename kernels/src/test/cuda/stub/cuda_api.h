@@ -124,6 +124,13 @@ CUresult cuGraphUpload(CUgraphExec executable, CUstream stream);
 CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream);
 CUresult cuGraphExecDestroy(CUgraphExec executable);
 
+// --- for libraries that bring kernels of their own
+
+// Work on a stream, or in what it captures: run(copy of data). Skipped where the context is lost.
+CUresult mr_stub_enqueue(CUstream stream, void (*run)(const void *data), const void *data, size_t bytes);
+// Whether all of it lies in memory that kernels of the current context may touch.
+int mr_stub_on_device(const void *address, size_t bytes);
+
 // --- for tests
 
 // Everything as after loading the library: no context, memory, stream or fault; settings as the environment has them.

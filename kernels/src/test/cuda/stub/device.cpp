@@ -43,13 +43,14 @@ constexpr int threads_per_multiprocessor = 2048;
 
 bool is_device(const State &s, CUdevice device) { return device >= 0 && device < s.settings.devices; }
 
-long long attribute(const Settings &s, int number) {
+long long attribute(const Settings &s, int number, CUdevice device) {
     switch (number) {
         case 1: return 1024;                        // threads per block
         case 10: return 32;                         // warp
         case 13: return 1980000;                    // clock, kHz
         case 16: return s.multiprocessors;
         case 19: return 1;                          // can map host memory
+        case 33: return 1 + device;                 // PCI bus
         case 36: return 2619000;                    // memory clock, kHz
         case 37: return 6144;                       // memory bus, bits
         case 38: return 50 << 20;                   // L2
@@ -152,7 +153,7 @@ CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
 CUresult cuDeviceGetAttribute(int *value, int number, CUdevice device) {
     INITIALIZED();
     DEVICE(device);
-    *value = static_cast<int>(attribute(s.settings, number));
+    *value = static_cast<int>(attribute(s.settings, number, device));
     return CUDA_SUCCESS;
 }
 
@@ -421,4 +422,21 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t byt
         return CUDA_ERROR_INVALID_VALUE;
     }
     return copy(s, stream, pointer(target), pointer(source), bytes);
+}
+
+CUresult mr_stub_enqueue(CUstream stream, void (*run)(const void *), const void *data, size_t bytes) {
+    ENTER();
+    STREAM(stream);
+    auto *from = static_cast<const unsigned char *>(data);
+    return enqueue(s, stream, [context = current_context, run, copy = std::vector<unsigned char>(from, from + bytes)] {
+        if (context->sticky == 0) {
+            run(copy.data());
+        }
+    });
+}
+
+int mr_stub_on_device(const void *address, size_t bytes) {
+    State &s = state();
+    Guard guard(s.lock);
+    return current_context != nullptr && on_device(s, reinterpret_cast<CUdeviceptr>(address), bytes);
 }

@@ -1,5 +1,7 @@
 package io.millrace.bindings.cuda;
 
+import java.util.Locale;
+
 /** The cold half of a driver: what a start needs to know of the machine, contexts, peers, memory left. Devices are ordinals from 0. */
 public interface CudaDevices {
     /**
@@ -19,6 +21,12 @@ public interface CudaDevices {
     int deviceAttribute(int device, DeviceAttribute attribute);
 
     long deviceMemoryBytes(int device);
+
+    /** {@code 00000000:01:00.0}: by this other libraries know the device. */
+    default String pciBusId(int device) {
+        return String.format(Locale.ROOT, "%08x:%02x:%02x.0", deviceAttribute(device, DeviceAttribute.PCI_DOMAIN),
+                deviceAttribute(device, DeviceAttribute.PCI_BUS), deviceAttribute(device, DeviceAttribute.PCI_DEVICE));
+    }
 
     /** The device's primary context, made if need be: the one that all libraries share. Each call is undone by one release. */
     long retainPrimaryContext(int device);

@@ -16,7 +16,9 @@ public enum CudaFault {
     /** The chosen driver has no such call. */
     UNSUPPORTED("CUDA-007", "Use --cuda-driver mixed or ffm."),
     /** A call was wrong or came at the wrong time. */
-    DEFECT("CUDA-008", "This is a defect of the program; please report it.");
+    DEFECT("CUDA-008", "This is a defect of the program; please report it."),
+    /** There is no cuBLASLt that can be loaded, or it lacks a function. */
+    NO_CUBLASLT("CUDA-009", "Install cuBLAS of CUDA 12 or 13, or name its file with -Dmillrace.cublaslt.library=FILE.");
 
     private final String code;
     private final String remedy;

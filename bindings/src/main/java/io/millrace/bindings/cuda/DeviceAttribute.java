@@ -4,6 +4,9 @@ package io.millrace.bindings.cuda;
 public enum DeviceAttribute {
     INTEGRATED(18),
     COMPUTE_MODE(20),
+    PCI_BUS(33),
+    PCI_DEVICE(34),
+    PCI_DOMAIN(50),
     MULTIPROCESSORS(16),
     CLOCK_KHZ(13),
     MEMORY_CLOCK_KHZ(36),

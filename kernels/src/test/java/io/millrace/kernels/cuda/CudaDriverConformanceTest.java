@@ -79,6 +79,7 @@ class CudaDriverConformanceTest {
         assertThat(driver.deviceAttribute(0, DeviceAttribute.MULTIPROCESSORS)).isEqualTo(7);
         assertThat(driver.deviceAttribute(0, DeviceAttribute.COMPUTE_CAPABILITY_MAJOR)).isEqualTo(9);
         assertThat(driver.deviceAttribute(0, DeviceAttribute.MAX_SHARED_BYTES_PER_BLOCK)).isEqualTo(227 << 10);
+        assertThat(driver.pciBusId(1)).isEqualTo("00000000:02:00.0");
         refused(CudaFault.NO_DEVICE, "cuDeviceGet failed with CUDA_ERROR_INVALID_DEVICE (101)", () -> driver.deviceName(2));
     }
 

@@ -71,6 +71,11 @@ public final class StubCuda {
         return Built.LIBRARY.toString();
     }
 
+    /** A stand-in that lies beside the library: {@code libcublasLt.so.13}, {@code libnvidia-ml.so.1}. */
+    public static String companion(String fileName) {
+        return Built.LIBRARY.resolveSibling(fileName).toString();
+    }
+
     /** Everything as after loading: no memory, streams or faults; settings as the environment has them. */
     public static void reset() {
         try {
