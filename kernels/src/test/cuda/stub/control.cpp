@@ -44,11 +44,12 @@ void mr_stub_reset() {
         context->sticky = context->sticky != 0 ? context->sticky : CUDA_ERROR_LAUNCH_FAILED;  // so that nobody waits for ever
     }
     s.changed.notify_all();
+    wait_all(s, guard);
     std::set<CUstream> all = s.streams;
     for (CUstream stream : all) {
-        wait_idle(s, guard, stream);
         close_stream(s, stream);
     }
+    wait_all(s, guard);
     for (auto &context : s.contexts) {
         context->memory.release_all();
         context->peers.clear();

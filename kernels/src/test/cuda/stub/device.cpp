@@ -181,10 +181,10 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
         return CUDA_ERROR_INVALID_CONTEXT;
     }
     if (--context->retained == 0) {
+        wait_all(s, guard);
         std::set<CUstream> all = s.streams;
         for (CUstream stream : all) {
             if (stream->context == context) {
-                wait_idle(s, guard, stream);
                 close_stream(s, stream);
             }
         }
@@ -317,10 +317,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
 CUresult cuMemFree_v2(CUdeviceptr address) {
     ENTER();
     NOT_IN_CAPTURE();
-    std::set<CUstream> all = s.streams;
-    for (CUstream stream : all) {
-        wait_idle(s, guard, stream);
-    }
+    wait_all(s, guard);
     Memory &memory = current_context->memory;
     auto found = memory.allocations().find(address);
     if (found == memory.allocations().end()) {
@@ -356,10 +353,7 @@ CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *address, void *memory, unsign
 CUresult cuMemFreeHost(void *memory) {
     ENTER();
     NOT_IN_CAPTURE();
-    std::set<CUstream> all = s.streams;
-    for (CUstream stream : all) {
-        wait_idle(s, guard, stream);
-    }
+    wait_all(s, guard);
     if (!s.pinned.release(reinterpret_cast<uintptr_t>(memory))) {
         return CUDA_ERROR_INVALID_VALUE;
     }

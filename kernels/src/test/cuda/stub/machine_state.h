@@ -26,6 +26,7 @@ struct CUctx_st {
     int sticky = 0;  // the status that every call answers once a kernel has failed
     stub::Memory memory;
     std::set<CUctx_st *> peers;
+    CUstream default_stream = nullptr;  // made at first use
 };
 struct CUmod_st {
     CUcontext context = nullptr;
@@ -71,6 +72,7 @@ struct State {
     Memory pinned;
     std::set<CUmodule> modules;
     std::set<CUstream> streams;
+    int draining = 0;  // streams that were destroyed while they had work
     std::set<CUevent> events;
     std::set<CUgraph> graphs;
     std::set<CUgraphExec> executables;
@@ -92,9 +94,11 @@ CUresult enqueue(State &s, CUstream stream, Work work);
 // Whether the calling thread captures: what could wait for the device is forbidden then, and breaks the capture.
 bool breaks_capture(State &s);
 void wait_idle(State &s, Guard &guard, CUstream stream);
+// For all streams, those too that were destroyed before their work was done.
+void wait_all(State &s, Guard &guard);
 // A kernel has failed: the context is lost.
 void poison(CUcontext context, int status, const std::string &why);
-// Null for what is not of its kind any more, or never was. Stream 0 is a stream like others, made at first use.
+// Null for what is no stream any more, or never was. Stream 0 is a stream like others.
 CUstream find_stream(State &s, CUstream stream);
 // Ends the stream's thread once its work is done.
 void close_stream(State &s, CUstream stream);

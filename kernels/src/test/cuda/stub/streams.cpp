@@ -1,4 +1,6 @@
 // Streams, each with a thread that runs its work in order, events, captures and graphs.
+#include <algorithm>
+
 #include "enter.h"
 
 namespace stub {
@@ -24,6 +26,7 @@ void run_stream(CUstream stream) {
         s.changed.notify_all();
     }
     delete stream;
+    s.draining--;
     s.changed.notify_all();
 }
 
@@ -38,24 +41,25 @@ CUstream open_stream(State &s, CUcontext context) {
 // What is recorded is known when it is recorded; where the context is lost nothing happens any more, and nobody may wait for ever.
 bool has_happened(const CUevent_st &event, uint64_t ticket) { return event.happened >= ticket || event.context->sticky != 0; }
 
-std::map<CUcontext, CUstream> default_streams;
-
 }  // namespace
 
 CUstream find_stream(State &s, CUstream stream) {
     if (stream == nullptr) {
-        CUstream &own = default_streams[current_context];
-        if (own == nullptr || s.streams.count(own) == 0) {
-            own = open_stream(s, current_context);
+        if (current_context->default_stream == nullptr) {
+            current_context->default_stream = open_stream(s, current_context);
         }
-        return own;
+        return current_context->default_stream;
     }
     return s.streams.count(stream) != 0 ? stream : nullptr;
 }
 
 void close_stream(State &s, CUstream stream) {
     s.streams.erase(stream);
+    s.draining++;
     stream->closing = true;
+    if (stream->context->default_stream == stream) {
+        stream->context->default_stream = nullptr;
+    }
     s.changed.notify_all();
 }
 
@@ -87,6 +91,13 @@ void wait_idle(State &s, Guard &guard, CUstream stream) {
     s.changed.wait(guard, [&] { return s.streams.count(stream) == 0 || (stream->queue.empty() && !stream->busy); });
 }
 
+void wait_all(State &s, Guard &guard) {
+    s.changed.wait(guard, [&] {
+        return s.draining == 0
+                && std::all_of(s.streams.begin(), s.streams.end(), [](CUstream stream) { return stream->queue.empty() && !stream->busy; });
+    });
+}
+
 }  // namespace stub
 
 using namespace stub;
@@ -94,12 +105,7 @@ using namespace stub;
 CUresult cuCtxSynchronize() {
     ENTER();
     NOT_IN_CAPTURE();
-    std::set<CUstream> all = s.streams;
-    for (CUstream stream : all) {
-        if (s.streams.count(stream) != 0 && stream->context == current_context) {
-            wait_idle(s, guard, stream);
-        }
-    }
+    wait_all(s, guard);
     return current_context->sticky;
 }
 

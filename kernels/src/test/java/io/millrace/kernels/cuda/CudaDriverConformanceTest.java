@@ -271,6 +271,30 @@ class CudaDriverConformanceTest {
         }
     }
 
+    /** Property: pageable memory is read by the call, so that it may change at once; a stream's work is done though the stream is gone. */
+    @EachDriver
+    void whatIsUnderWay(String name) {
+        try (Arena arena = Arena.ofConfined()) {
+            Gate gate = new Gate(start(name), arena);
+            CudaDriver driver = gate.driver;
+            long stream = driver.createStream();
+            gate.launch.stream(stream);
+            for (int i = 0; i < 20; i++) {
+                driver.launch(gate.launch);
+            }
+            MemorySegment source = arena.allocateFrom(JAVA_INT, 7);
+            driver.copyToDevice(gate.in, source, 4, stream);
+            source.set(JAVA_INT, 0, 8);
+            driver.copyOnDevice(gate.out, gate.in, 4, stream);
+            driver.destroyStream(stream);
+            driver.free(gate.in);
+            assertThat(StubCuda.get("launches")).isEqualTo(20);
+            MemorySegment seen = arena.allocate(JAVA_INT);
+            driver.copyToHost(seen, gate.out, 4, 0);
+            assertThat(seen.get(JAVA_INT, 0)).isEqualTo(7);
+        }
+    }
+
     /** Property: a capture runs nothing; its graph runs all of it, as often as it is launched, after the graph itself is gone. */
     @EachDriver
     void graphs(String name) {
