@@ -3,7 +3,6 @@ package io.millrace.server;
 import static com.tngtech.archunit.base.DescribedPredicate.not;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.simpleName;
-import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
@@ -60,8 +59,14 @@ class ArchitectureTest {
 
     /** Property: only the HTTP package knows Helidon, so that another front end can take its place. */
     @ArchTest
-    static final ArchRule helidonStaysInHttp = classes().that().resideInAPackage("io.helidon..").should()
-            .onlyHaveDependentClassesThat().resideInAnyPackage("io.helidon..", "io.millrace.server.http..").allowEmptyShould(true);
+    static final ArchRule helidonStaysInHttp = onlyIn("io.helidon..", "io.millrace.server.http..");
+
+    /** Property: what loads NVIDIA's libraries is reached through the CUDA backend alone, and JCuda through the drivers. */
+    @ArchTest
+    static final ArchRule cudaStaysInItsBackend = onlyIn("io.millrace.bindings.cuda..", "io.millrace.bindings.cuda..",
+            "io.millrace.kernels.cuda..");
+    @ArchTest
+    static final ArchRule jcudaStaysInItsDrivers = onlyIn("jcuda..", "io.millrace.bindings.cuda..");
 
     private static ArchRule below(String module, String... forbidden) {
         String[] packages = new String[forbidden.length];
@@ -69,5 +74,9 @@ class ArchitectureTest {
             packages[i] = "io.millrace." + forbidden[i] + "..";
         }
         return noClasses().that().resideInAPackage("io.millrace." + module + "..").should().dependOnClassesThat().resideInAnyPackage(packages);
+    }
+
+    private static ArchRule onlyIn(String library, String... packages) {
+        return noClasses().that().resideOutsideOfPackages(packages).should().dependOnClassesThat().resideInAPackage(library);
     }
 }
