@@ -14,6 +14,7 @@ import java.util.List;
  */
 final class NumberAutomaton implements CharDfa.Source<NumberAutomaton.Progress> {
     private static final int MAX_DIGITS = 400;
+    private static final int EXACT_IN_DOUBLES = 15;
     private static final Partition CHARS = Partition.of(List.of(CharSet.of('-'), CharSet.of('+'), CharSet.of('.'), CharSet.anyOf("eE"),
             CharSet.of('0'), CharSet.of('1'), CharSet.of('2'), CharSet.of('3'), CharSet.of('4'), CharSet.of('5'), CharSet.of('6'),
             CharSet.of('7'), CharSet.of('8'), CharSet.of('9')));
@@ -74,7 +75,9 @@ final class NumberAutomaton implements CharDfa.Source<NumberAutomaton.Progress> 
         }
         NumberRange.Spelling spelling = range.spelling();
         wholeLimited = spelling.maxIntegerDigits() != NumberRange.Spelling.UNLIMITED;
-        maxWhole = wholeLimited ? Math.max(spelling.maxIntegerDigits(), significantWhole()) : wholeDigits + 1;
+        // Programs that check multiples with doubles would be wrong about longer ones.
+        int writable = range.multipleOf() == null ? spelling.maxIntegerDigits() : Math.min(spelling.maxIntegerDigits(), EXACT_IN_DOUBLES);
+        maxWhole = wholeLimited ? Math.max(writable, significantWhole()) : wholeDigits + 1;
         fractionLimited = spelling.maxFractionDigits() != NumberRange.Spelling.UNLIMITED;
         maxFraction = Math.max(fractionDigits + 1, fractionLimited ? spelling.maxFractionDigits() : 0);
     }
