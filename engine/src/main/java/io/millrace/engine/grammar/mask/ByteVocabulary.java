@@ -55,11 +55,21 @@ public final class ByteVocabulary {
         alphabet = findAlphabet();
     }
 
-    /** The vocabulary of {@code tokenizer}, of which ids from {@code vocabSize} on are left out. */
-    public static ByteVocabulary of(Tokenizer tokenizer, int vocabSize) {
+    /**
+     * The vocabulary of {@code tokenizer}.
+     *
+     * @param vocabSize ids the model has, more or fewer than the tokenizer
+     * @param endIds    tokens that end a text and so are never part of one, whatever their bytes
+     */
+    public static ByteVocabulary of(Tokenizer tokenizer, int vocabSize, int[] endIds) {
         byte[][] bytes = new byte[vocabSize][];
         for (int id = 0; id < Math.min(vocabSize, tokenizer.vocabSize()); id++) {
             bytes[id] = tokenizer.isSpecial(id) ? null : tokenizer.bytes(id);
+        }
+        for (int id : endIds) {
+            if (id >= 0 && id < vocabSize) {
+                bytes[id] = null;
+            }
         }
         return new ByteVocabulary(bytes);
     }
@@ -124,7 +134,7 @@ public final class ByteVocabulary {
     }
 
     /** The token of one byte, or -1. */
-    int single(int b) {
+    public int single(int b) {
         return singleBytes[b];
     }
 }
