@@ -1,5 +1,7 @@
 package io.millrace.engine;
 
+import io.millrace.engine.grammar.Constraint;
+
 /**
  * How tokens of one sequence are chosen. Values are validated where they enter the system (the server); the meaning and order of the
  * steps is {@link io.millrace.kernels.SamplingRows}. Arrays are not copied and must not be changed.
@@ -15,10 +17,11 @@ package io.millrace.engine;
  * @param stopTokenIds      end the sequence and are not part of the text; the model's own eos ids are not repeated here
  * @param numLogprobs       alternatives to report per output token; -1 = no log-probabilities
  * @param numPromptLogprobs the same for prompt tokens; -1 = none
+ * @param constraint        what the whole output must be, compiled for the engine's vocabulary; null = anything
  */
 public record SamplingParams(float temperature, int topK, float topP, float minP, float repetitionPenalty, float frequencyPenalty,
         float presencePenalty, long seed, int maxTokens, int minTokens, boolean ignoreEos, int[] stopTokenIds, int[] biasIds,
-        float[] biasValues, int numLogprobs, int numPromptLogprobs) {
+        float[] biasValues, int numLogprobs, int numPromptLogprobs, Constraint constraint) {
 
     private static final int[] NO_IDS = {};
     private static final float[] NO_VALUES = {};
@@ -54,6 +57,7 @@ public record SamplingParams(float temperature, int topK, float topP, float minP
         private float[] biasValues = NO_VALUES;
         private int numLogprobs = -1;
         private int numPromptLogprobs = -1;
+        private Constraint constraint;
 
         private Builder() {}
 
@@ -133,9 +137,14 @@ public record SamplingParams(float temperature, int topK, float topP, float minP
             return this;
         }
 
+        public Builder constraint(Constraint value) {
+            constraint = value;
+            return this;
+        }
+
         public SamplingParams build() {
             return new SamplingParams(temperature, topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed,
-                    maxTokens, minTokens, ignoreEos, stopTokenIds, biasIds, biasValues, numLogprobs, numPromptLogprobs);
+                    maxTokens, minTokens, ignoreEos, stopTokenIds, biasIds, biasValues, numLogprobs, numPromptLogprobs, constraint);
         }
     }
 }

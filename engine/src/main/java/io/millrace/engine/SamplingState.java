@@ -1,5 +1,6 @@
 package io.millrace.engine;
 
+import io.millrace.engine.grammar.ConstraintCursor;
 import io.millrace.kernels.SamplingRows;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -21,18 +22,26 @@ final class SamplingState implements AutoCloseable {
     /** int32 prompt and output ids so far; null without penalties. */
     private final MemorySegment history;
     private int historyLength;
+    /** Null without a constraint, as are the others. It follows the sequence's output, which may be there already after a preemption. */
+    private final ConstraintCursor cursor;
+    private final MemorySegment mask;
+    private final int[] endIds;
 
     SamplingState(Sequence sequence, EngineLimits limits) {
         sampling = sequence.sampling();
-        int[] ends = sampling.minTokens() > 0 ? endingIds(limits) : new int[0];
+        boolean constrained = sampling.constraint() != null;
+        endIds = constrained || sampling.minTokens() > 0 ? endingIds(limits) : new int[0];
+        int[] ends = sampling.minTokens() > 0 ? endIds : new int[0];
+        cursor = constrained ? sampling.constraint().begin() : null;
         boolean hasBias = sampling.biasIds().length > 0;
         boolean hasMinimum = sampling.minTokens() > 0;
-        arena = hasBias || hasMinimum || sampling.hasPenalties() ? Arena.ofConfined() : null;
+        arena = hasBias || hasMinimum || constrained || sampling.hasPenalties() ? Arena.ofConfined() : null;
         try {
             biasIds = hasBias ? arena.allocateFrom(I32, sampling.biasIds()).address() : 0;
             biasValues = hasBias ? arena.allocateFrom(ValueLayout.JAVA_FLOAT, sampling.biasValues()).address() : 0;
             numSuppressed = ends.length;
             suppressed = ends.length > 0 ? arena.allocateFrom(I32, ends).address() : 0;
+            mask = constrained ? arena.allocate(ConstraintCursor.maskBytes(limits.vocabSize()), 64) : null;
             long longest = Math.min((long) sequence.numPromptTokens() + sampling.maxTokens(), limits.maxModelLen() + 1L);
             history = sampling.hasPenalties() ? arena.allocate(I32, Math.max(longest, sequence.numTokens())) : null;
         } catch (RuntimeException | Error e) {
@@ -63,7 +72,15 @@ final class SamplingState implements AutoCloseable {
         if (biasIds != 0) {
             rows.setBias(r, biasIds, biasValues, sampling.biasIds().length);
         }
-        if (produced < sampling.minTokens()) {
+        boolean onlyEnd = false;
+        if (cursor != null) {
+            if (numPending > 0) {
+                throw new IllegalStateException("a constrained sequence draws a token before its last one is known");
+            }
+            onlyEnd = fillMask(sequence);
+            rows.setAllowedMask(r, mask.address());
+        }
+        if (produced < sampling.minTokens() && !onlyEnd) {
             rows.setSuppressed(r, suppressed, numSuppressed);
         }
         if (history != null) {
@@ -75,6 +92,16 @@ final class SamplingState implements AutoCloseable {
                     sequence.numPromptTokens(), historyLength);
             rows.setHistorySource(r, sourceRow);
         }
+    }
+
+    /** @return whether nothing but the end may follow */
+    private boolean fillMask(Sequence sequence) {
+        boolean onTrack = true;
+        while (onTrack && cursor.numTokens() < sequence.numOutputTokens()) {
+            onTrack = cursor.advance(sequence.tokenId(sequence.numPromptTokens() + cursor.numTokens()));
+        }
+        cursor.fill(mask, endIds, !onTrack);
+        return !onTrack || cursor.isComplete();
     }
 
     @Override

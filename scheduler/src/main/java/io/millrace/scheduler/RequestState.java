@@ -27,6 +27,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
     private final boolean ignoresEos;
     private final int[] stopTokenIds;
     private final boolean wantsPromptScores;
+    private final boolean constrained;
 
     // Links of the one RequestList that holds the request.
     RequestState previous;
@@ -97,6 +98,7 @@ final class RequestState implements RequestHandle, RequestTimeline {
         this.minTokens = request.sampling().minTokens();
         this.ignoresEos = request.sampling().ignoreEos();
         this.stopTokenIds = request.sampling().stopTokenIds();
+        this.constrained = request.sampling().constraint() != null;
         this.wantsPromptScores = request.sampling().numPromptLogprobs() >= 0;
         this.sink = request.sink();
         this.salt = request.cacheSalt() == null ? CacheSalt.NONE : CacheSalt.of(request.cacheSalt());
@@ -200,11 +202,12 @@ final class RequestState implements RequestHandle, RequestTimeline {
 
     /**
      * Positions whose keys and values must be computed before the request can go on. With {@code maxTokens} 0 nothing is sampled, so
-     * the last prompt token, which would only predict the next one, is never run.
+     * the last prompt token, which would only predict the next one, is never run. A token that a step under way draws is not counted where
+     * the mask of the one after it depends on it: a constrained request sits the overlapping step out.
      */
     int numTokensToCompute() {
         if (maxTokens > 0) {
-            return Math.min(sequence.numTokens() + numPending, maxComputedTokens);
+            return Math.min(sequence.numTokens() + (constrained ? 0 : numPending), maxComputedTokens);
         }
         return wantsPromptScores ? sequence.numPromptTokens() - 1 : 0;
     }

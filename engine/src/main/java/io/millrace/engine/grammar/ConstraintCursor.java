@@ -87,12 +87,22 @@ public final class ConstraintCursor {
      * @param endIds the tokens that end the text; allowed exactly where it may end
      */
     public void fill(MemorySegment mask, int[] endIds) {
-        long[] words = constraint.mask(current());
-        // Little-endian, as every machine this runs on: bit 32 of a long is bit 0 of the second int.
-        MemorySegment.copy(words, 0, mask, ValueLayout.JAVA_LONG_UNALIGNED, 0, words.length);
+        fill(mask, endIds, false);
+    }
+
+    /** @param mustEnd nothing but the end is allowed, as for a text that has left its constraint by a token nobody drew */
+    public void fill(MemorySegment mask, int[] endIds, boolean mustEnd) {
+        if (mustEnd) {
+            mask.fill((byte) 0);
+        } else {
+            long[] words = constraint.mask(current());
+            // Little-endian, as every machine this runs on: bit 32 of a long is bit 0 of the second int.
+            MemorySegment.copy(words, 0, mask, ValueLayout.JAVA_LONG_UNALIGNED, 0, words.length);
+        }
+        boolean mayEnd = mustEnd || accepts();
         for (int id : endIds) {
             int word = mask.getAtIndex(ValueLayout.JAVA_INT, id >>> 5);
-            mask.setAtIndex(ValueLayout.JAVA_INT, id >>> 5, accepts() ? word | 1 << id : word & ~(1 << id));
+            mask.setAtIndex(ValueLayout.JAVA_INT, id >>> 5, mayEnd ? word | 1 << id : word & ~(1 << id));
         }
     }
 

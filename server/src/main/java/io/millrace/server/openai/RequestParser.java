@@ -29,6 +29,7 @@ public final class RequestParser {
     private final boolean priorities;
     private final ChatPrompts chatPrompts;
     private final Dialect dialect;
+    private final StructuredOutput structured;
 
     /** @param useModelDefaults whether the model's generation_config.json gives the sampling defaults
      *  @param priorities       whether requests may have a priority
@@ -43,6 +44,7 @@ public final class RequestParser {
         this.priorities = priorities;
         this.dialect = dialect;
         this.encoder = new PromptEncoder(tokenizer, limits.maxModelLen());
+        this.structured = new StructuredOutput(model, limits);
         this.chatPrompts = new ChatPrompts(encoder, model.chatTemplate(), limits.vocabSize());
     }
 
@@ -51,7 +53,7 @@ public final class RequestParser {
         Fields fields = Fields.parse(body);
         String model = servedModel(fields);
         Unsupported.refuseCompletion(fields);
-        Sampling sampling = Sampling.parse(fields, limits, defaults);
+        Sampling sampling = Sampling.parse(fields, limits, defaults, structured.parse(fields));
         boolean echo = fields.flag("echo", false);
         OptionalInt explicit = fields.integer("max_tokens", 0, Integer.MAX_VALUE);
         int numLogprobs = fields.integer("logprobs", 0, limits.maxLogprobs()).orElse(-1);
@@ -72,7 +74,7 @@ public final class RequestParser {
     public GenerateRequest chat(Fields fields) {
         String model = servedModel(fields);
         Unsupported.refuseChat(fields);
-        Sampling sampling = Sampling.parse(fields, limits, defaults);
+        Sampling sampling = Sampling.parse(fields, limits, defaults, structured.parse(fields));
         String limitName = fields.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
         OptionalInt explicit = fields.integer(limitName, 1, Integer.MAX_VALUE);
         int numLogprobs = chatLogprobs(fields);

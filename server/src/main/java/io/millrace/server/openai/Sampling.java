@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel.GenerationDefaults;
 import io.millrace.engine.SamplingParams;
+import io.millrace.engine.grammar.Constraint;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -17,17 +18,18 @@ import java.util.function.LongSupplier;
  * @param seed          as sent; empty = a fresh one per choice
  * @param stop          strings that end the text, none empty
  * @param stopTokenIds  ids that end it
+ * @param constraint    what the text must be, or null
  */
 record Sampling(float temperature, int topK, float topP, float minP, float repetitionPenalty, float frequencyPenalty,
         float presencePenalty, OptionalLong seed, int n, int minTokens, boolean ignoreEos, int[] stopTokenIds, int[] biasIds,
-        float[] biasValues, List<String> stop, boolean includeStop, boolean skipSpecialTokens) {
+        float[] biasValues, List<String> stop, boolean includeStop, boolean skipSpecialTokens, Constraint constraint) {
 
     private static final int MAX_N = 128;
     private static final int MAX_STOPS = 64;
     private static final int MAX_STOP_LENGTH = 1024;
     private static final int MAX_STOP_IDS = 1024;
 
-    static Sampling parse(Fields fields, EngineLimits limits, GenerationDefaults defaults) {
+    static Sampling parse(Fields fields, EngineLimits limits, GenerationDefaults defaults, Constraint constraint) {
         int vocabSize = limits.vocabSize();
         int[] biasIds = {};
         float[] biasValues = {};
@@ -49,12 +51,13 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
                 fields.longInteger("seed"),
                 fields.integer("n", 1, MAX_N).orElse(1),
                 fields.integer("min_tokens", 0, limits.maxModelLen()).orElse(0),
-                fields.flag("ignore_eos", false),
+                // A text that is complete has nothing to go on with.
+                fields.flag("ignore_eos", false) && constraint == null,
                 ids(fields, "stop_token_ids", vocabSize),
                 biasIds, biasValues,
                 stops(fields),
                 fields.flag("include_stop_str_in_output", false),
-                fields.flag("skip_special_tokens", true));
+                fields.flag("skip_special_tokens", true), constraint);
     }
 
     /**
@@ -72,7 +75,7 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
                 .frequencyPenalty(frequencyPenalty).presencePenalty(presencePenalty)
                 .seed(seed.isPresent() ? Seeds.ofChoice(seed.getAsLong(), sample) : freshSeeds.getAsLong())
                 .maxTokens(maxTokens).minTokens(minTokens).ignoreEos(ignoreEos).stopTokenIds(stopTokenIds)
-                .bias(biasIds, biasValues).numLogprobs(numLogprobs).numPromptLogprobs(numPromptLogprobs).build();
+                .bias(biasIds, biasValues).numLogprobs(numLogprobs).numPromptLogprobs(numPromptLogprobs).constraint(constraint).build();
     }
 
     private static void parseBias(Fields fields, JsonNode bias, int vocabSize, int[] ids, float[] values) {

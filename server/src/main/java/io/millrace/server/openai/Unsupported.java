@@ -14,21 +14,13 @@ final class Unsupported {
     private static final Predicate<JsonNode> FALSE = value -> value.isBoolean() && !value.booleanValue();
     private static final Predicate<JsonNode> NEVER = value -> false;
     private static final Predicate<JsonNode> EMPTY = value -> value.isEmpty() && (value.isContainerNode() || value.asText().isEmpty());
-    private static final String PLAIN_ONLY = "ask for plain text";
 
     private static final List<Field> COMMON = List.of(
             new Field("best_of", value -> value.isInt() && value.intValue() == 1, "ask for n choices and choose among them"),
             new Field("use_beam_search", FALSE, "beam search is not supported; sample with temperature instead"),
             new Field("length_penalty", value -> value.isNumber() && value.doubleValue() == 1, "it belongs to beam search"),
             new Field("prompt_embeds", NEVER, "send text or token ids"),
-            new Field("structured_outputs", NEVER, PLAIN_ONLY),
-            new Field("guided_json", NEVER, PLAIN_ONLY),
-            new Field("guided_regex", NEVER, PLAIN_ONLY),
-            new Field("guided_choice", NEVER, PLAIN_ONLY),
-            new Field("guided_grammar", NEVER, PLAIN_ONLY),
-            new Field("guided_json_object", FALSE, PLAIN_ONLY),
-            new Field("grammar", EMPTY, PLAIN_ONLY),
-            new Field("json_schema", NEVER, PLAIN_ONLY),
+            new Field("guided_whitespace_pattern", NEVER, "space between the tokens of JSON is bounded as it is"),
             new Field("bad_words", EMPTY, "use logit_bias of -100 for single tokens"),
             new Field("allowed_token_ids", NEVER, "use logit_bias"),
             new Field("logits_processors", EMPTY, "server-side code from requests is never run"),
@@ -61,13 +53,11 @@ final class Unsupported {
     static void refuseCompletion(Fields fields) {
         refuse(fields, COMMON);
         refuse(fields, COMPLETION);
-        refuseResponseFormat(fields);
     }
 
     static void refuseChat(Fields fields) {
         refuse(fields, COMMON);
         refuse(fields, CHAT);
-        refuseResponseFormat(fields);
     }
 
     private static void refuse(Fields fields, List<Field> list) {
@@ -79,19 +69,4 @@ final class Unsupported {
         }
     }
 
-    private static void refuseResponseFormat(Fields fields) {
-        if (!fields.has("response_format")) {
-            return;
-        }
-        Fields format = Fields.of(fields.get("response_format"), "response_format");
-        String type = format.string("type").orElseThrow(() -> ApiException.badRequest("response_format.type",
-                "`response_format.type` is missing; it must be text."));
-        switch (type) {
-            case "text" -> { }
-            case "json_object", "json_schema", "structural_tag" -> throw ApiException.unsupported("response_format",
-                    "`response_format` of type " + type + " is not supported by this version: leave it out, or ask for type text.");
-            default -> throw ApiException.badRequest("response_format.type",
-                    "`response_format.type` is \"" + Fields.clip(type) + "\"; it must be text.");
-        }
-    }
 }

@@ -101,16 +101,20 @@ class BadRequestTest {
             model                    | 5                        | string
             best_of                  | 2                        | not supported
             use_beam_search          | true                     | not supported
-            structured_outputs       | {'json':{}}              | not supported
-            guided_regex             | 'a+'                     | not supported
-            guided_choice            | ['a']                    | not supported
-            grammar                  | 'root'                   | not supported
+            structured_outputs       | {}                       | one of json
+            structured_outputs       | 5                        | object
+            guided_regex             | 'a('                     | position 1
+            guided_choice            | ['a',5]                  | strings
+            guided_choice            | []                       | to choose from
+            grammar                  | 'root'                   | line 1
+            json_schema              | {'type':123}             | #/type
+            guided_whitespace_pattern | ' *'                    | not supported
             allowed_token_ids        | [5]                      | not supported
             bad_words                | ['x']                    | not supported
             prompt_embeds            | 'AAAA'                   | not supported
             priority                 | 1                        | --scheduling-policy priority
             truncate_prompt_tokens   | 4                        | not supported
-            response_format          | {'type':'json_object'}   | not supported
+            response_format          | {'type':'structural_tag'} | not supported
             """)
     void valuesOfBothEndpoints(String field, String value, String mention) {
         String json = "\"" + field + "\":" + value.replace('\'', '"');
@@ -190,7 +194,7 @@ class BadRequestTest {
             audio                 | {'messages':[{'role':'user','content':'x'}],'audio':{}}                 | not supported
             chat_template         | {'messages':[{'role':'user','content':'x'}],'chat_template':'x'}        | not supported
             response_format.type  | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'sound'}} | sound
-            response_format       | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'json_schema','json_schema':{'schema':{'type':123}}}} | not supported
+            response_format.json_schema.schema | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'json_schema','json_schema':{'schema':{'type':123}}}} | #/type
             chat_template_kwargs  | {'messages':[{'role':'user','content':'x'}],'chat_template_kwargs':5}   |
             """)
     void chatBodies(String param, String body, String mention) {
