@@ -107,7 +107,7 @@ class BadRequestTest {
             guided_choice            | ['a',5]                  | strings
             guided_choice            | []                       | to choose from
             grammar                  | 'root'                   | line 1
-            json_schema              | {'type':123}             | #/type
+            json_schema              | {'type':123}             | neither the name
             guided_whitespace_pattern | ' *'                    | not supported
             allowed_token_ids        | [5]                      | not supported
             bad_words                | ['x']                    | not supported
@@ -194,7 +194,7 @@ class BadRequestTest {
             audio                 | {'messages':[{'role':'user','content':'x'}],'audio':{}}                 | not supported
             chat_template         | {'messages':[{'role':'user','content':'x'}],'chat_template':'x'}        | not supported
             response_format.type  | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'sound'}} | sound
-            response_format.json_schema.schema | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'json_schema','json_schema':{'schema':{'type':123}}}} | #/type
+            response_format.json_schema.schema | {'messages':[{'role':'user','content':'x'}],'response_format':{'type':'json_schema','json_schema':{'schema':{'type':123}}}} | neither the name
             chat_template_kwargs  | {'messages':[{'role':'user','content':'x'}],'chat_template_kwargs':5}   |
             """)
     void chatBodies(String param, String body, String mention) {

@@ -11,7 +11,7 @@ import java.util.Arrays;
  */
 final class MaskBuilder {
     /** Units of work (steps of stacks) for one mask, some milliseconds. Beyond it tokens are missing, none is wrong. */
-    private static final long MAX_WORK = 400_000;
+    private static final long MAX_WORK = 150_000;
 
     private final ByteVocabulary vocabulary;
     private final State[] path = new State[129];
