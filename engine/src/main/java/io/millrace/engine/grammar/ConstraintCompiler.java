@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.millrace.engine.grammar.automaton.CharDfa;
 import io.millrace.engine.grammar.automaton.CharSet;
+import io.millrace.engine.grammar.automaton.Fuel;
 import io.millrace.engine.grammar.ebnf.EbnfCompiler;
 import io.millrace.engine.grammar.json.SchemaCompiler;
 import io.millrace.engine.grammar.machine.Machine;
@@ -58,6 +59,7 @@ public final class ConstraintCompiler {
         }
         Constraint made;
         try {
+            Fuel.refill();
             MaskCache cache = masks();
             made = new Constraint(new Machine(part(spec, cache.vocabulary().alphabet())), cache);
         } catch (StackOverflowError e) {

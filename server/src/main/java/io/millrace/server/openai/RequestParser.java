@@ -83,7 +83,8 @@ public final class RequestParser {
         Prompt prompt = chatPrompts.parse(fields, tools);
         int[] maxTokens = {budget(prompt.ids().length, explicit, limitName, Integer.MAX_VALUE)};
         return request(fields, true, model, List.of(prompt), sampling, maxTokens, numLogprobs, -1, false,
-                dialect.format(prompt.text(), tools.schemas(), tools.parallel()));
+                // A text that a constraint decides from its first token is content and nothing else.
+                sampling.constraint() != null ? null : dialect.format(prompt.text(), tools.schemas(), tools.parallel()));
     }
 
     /** {@code POST /tokenize}: the ids of a prompt or of rendered messages. */

@@ -63,6 +63,7 @@ public final class CharDfa implements CharMachine {
         }
         for (int id = 0; id < states.size(); id++) {
             int[] row = new int[partition.size()];
+            Fuel.spend(4L * row.length);
             for (int k = 0; k < row.length; k++) {
                 S to = source.step(states.get(id), partition.representative(k));
                 if (to == null) {

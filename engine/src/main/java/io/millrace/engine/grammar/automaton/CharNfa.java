@@ -16,8 +16,6 @@ import java.util.Map;
 public final class CharNfa {
     /** Nodes of one automaton. */
     public static final int MAX_NODES = 50_000;
-    /** Members of all node sets that a determinisation may look at. */
-    private static final long MAX_WORK = 20_000_000;
 
     /** Condition of an empty edge. */
     public enum Where { ANYWHERE, AT_START, AT_END }
@@ -84,7 +82,6 @@ public final class CharNfa {
                 classes[i] = classesOf.computeIfAbsent(sets.get(i), partition::classesIn);
             }
         }
-        long[] work = {0};
         return CharDfa.of(partition, new CharDfa.Source<BitSet>() {
             @Override
             public BitSet start() {
@@ -104,12 +101,8 @@ public final class CharNfa {
                     if (classes[i] != null && classes[i][id]) {
                         to.set(target[i]);
                     }
-                    work[0]++;
                 }
-                work[0] += size / 64;
-                if (work[0] > MAX_WORK) {
-                    throw new GrammarException("takes too long to turn into an automaton; make its repetitions smaller");
-                }
+                Fuel.spend(1 + state.length() / 8 + to.cardinality() / 2);
                 return to.isEmpty() ? null : closure(to, false, false);
             }
 

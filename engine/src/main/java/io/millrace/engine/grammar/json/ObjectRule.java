@@ -1,5 +1,6 @@
 package io.millrace.engine.grammar.json;
 
+import io.millrace.engine.grammar.automaton.Fuel;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -37,6 +38,7 @@ record ObjectRule(int min, int max, Set<String> required, Map<String, Set<String
     }
 
     static <T> List<T> join(List<T> a, List<T> b) {
+        Fuel.spend((long) a.size() * b.size());
         List<T> all = new ArrayList<>(a);
         b.stream().filter(item -> !all.contains(item)).forEach(all::add);
         return all;

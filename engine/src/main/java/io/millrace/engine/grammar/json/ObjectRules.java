@@ -77,8 +77,9 @@ final class ObjectRules {
         Stage known = stages.get(key);
         if (known == null) {
             boolean[] allowed = new boolean[keys.numClasses()];
+            int firstMissing = firstMissing(key.seen());
             for (int k = 0; k < allowed.length; k++) {
-                allowed[k] = allows(key, k);
+                allowed[k] = counts || demands.dependents != null ? allows(key, k) : allowsSimply(key, k, firstMissing);
             }
             known = new Stage(byId.size(), key, this, allowed, missing(key.seen()).isEmpty() && key.count() >= demands.min);
             stages.put(key, known);
@@ -105,6 +106,21 @@ final class ObjectRules {
         }
         needed.andNot(seen);
         return needed;
+    }
+
+    private int firstMissing(BitSet seen) {
+        int at = demands.required.nextSetBit(0);
+        while (at >= 0 && seen.get(at)) {
+            at = demands.required.nextSetBit(at + 1);
+        }
+        return at;
+    }
+
+    /** {@link #allows} where nothing is counted and nothing depends: only the order can be in the way. */
+    private boolean allowsSimply(StageKey key, int k, int firstMissing) {
+        boolean inTime = !demands.ordered || firstMissing < 0 || k <= firstMissing;
+        boolean named = k < keys.numNames();
+        return values[k] != null && inTime && !(named && (key.seen().get(k) || demands.ordered && k <= key.last()));
     }
 
     /** Whether a key of class {@code k} may come now such that all demands can still be met. */

@@ -5,6 +5,7 @@ import io.millrace.engine.grammar.GrammarException;
 import io.millrace.engine.grammar.automaton.CharDfa;
 import io.millrace.engine.grammar.automaton.CharMachine;
 import io.millrace.engine.grammar.automaton.CharSet;
+import io.millrace.engine.grammar.automaton.Fuel;
 import io.millrace.engine.grammar.automaton.Partition;
 import io.millrace.engine.grammar.machine.Part;
 import io.millrace.engine.grammar.machine.StringPart;
@@ -120,7 +121,7 @@ public final class SchemaCompiler {
             conjunction.arrays.add(planArray(rule, conjunction.pointer));
         }
         for (ObjectRule rule : shapes.objects()) {
-            conjunction.objects.add(planObject(rule, conjunction.pointer));
+            conjunction.objects.add(planObject(rule, conjunction));
         }
     }
 
@@ -168,7 +169,10 @@ public final class SchemaCompiler {
         return new Conjunction.ArrayPlan(prefix.subList(0, length), prefix.get(length), rule.min(), rule.max());
     }
 
-    private Conjunction.ObjectPlan planObject(ObjectRule rule, String pointer) {
+    private Conjunction.ObjectPlan planObject(ObjectRule rule, Conjunction conjunction) {
+        String pointer = conjunction.pointer;
+        // Where it is asked what a schema could mean at most, its objects are open as the standard has it.
+        boolean exact = conjunction.nodes.stream().anyMatch(SchemaNode::exact);
         List<CharMachine> demands = new ArrayList<>();
         for (SchemaNode names : rule.names()) {
             List<CharDfa> options = new ArrayList<>();
@@ -184,7 +188,7 @@ public final class SchemaCompiler {
             }
             demands.add(CharDfa.union(options, Partition.of(sets)));
         }
-        KeyPlanner.Keys keys = new KeyPlanner(rule, strings, alphabet, demands, options.closed()).plan();
+        KeyPlanner.Keys keys = new KeyPlanner(rule, strings, alphabet, demands, options.closed() && !exact).plan();
         if (rule.min() > 1 && keys.schemas().size() > keys.names().size() && rule.min() > rule.required().size()) {
             throw new GrammarException(rule.pointer() + "/minProperties",
                     "`minProperties` above 1 is not supported where keys are free, since none may be counted twice; name the properties in `required`");
@@ -202,6 +206,7 @@ public final class SchemaCompiler {
     private void findProductive() {
         for (boolean changed = true; changed;) {
             changed = false;
+            Fuel.spend(2L * inOrder.size());
             for (Conjunction one : inOrder) {
                 if (!one.productive && (one.arrays.stream().anyMatch(Conjunction.ArrayPlan::isProductive)
                         || one.objects.stream().anyMatch(this::isProductive))) {
@@ -214,6 +219,7 @@ public final class SchemaCompiler {
 
     /** With the values known to exist so far, can the object be closed? */
     private boolean isProductive(Conjunction.ObjectPlan plan) {
+        Fuel.spend(20L + 4L * plan.values().size());
         Part[] placeholders = new Part[plan.values().size()];
         for (int i = 0; i < placeholders.length; i++) {
             Conjunction value = plan.values().get(i);

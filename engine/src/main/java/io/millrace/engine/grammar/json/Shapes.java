@@ -1,6 +1,7 @@
 package io.millrace.engine.grammar.json;
 
 import io.millrace.engine.grammar.GrammarException;
+import io.millrace.engine.grammar.automaton.Fuel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BinaryOperator;
@@ -28,6 +29,7 @@ record Shapes(boolean nothing, boolean yes, boolean no, List<NumberRange> number
         if ((long) a.size() * b.size() > MAX_SHAPES) {
             throw tooMany();
         }
+        Fuel.spend(50L * a.size() * b.size());
         List<T> all = new ArrayList<>();
         for (T left : a) {
             for (T right : b) {
@@ -46,6 +48,7 @@ record Shapes(boolean nothing, boolean yes, boolean no, List<NumberRange> number
         if (a.isEmpty() || b.isEmpty()) {
             return a.isEmpty() ? b : a;
         }
+        Fuel.spend(4L * a.size() * b.size());
         List<T> all = ObjectRule.join(a, b);
         if (all.size() > MAX_SHAPES) {
             throw tooMany();

@@ -5,8 +5,6 @@ import io.millrace.engine.grammar.automaton.CharMachine;
 import io.millrace.engine.grammar.machine.Part;
 import io.millrace.engine.grammar.machine.StringPart;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.List;
 
 /** How far an object is: what it has, and so which keys may follow. Immutable but for its key part, which is made when first asked for. */
 final class Stage {
@@ -46,24 +44,15 @@ final class Stage {
         private final boolean whole;
 
         Keys() {
-            List<List<Integer>> before = new ArrayList<>();
             ArrayDeque<Integer> work = new ArrayDeque<>();
             for (int s = 0; s < live.length; s++) {
-                before.add(new ArrayList<>());
-            }
-            for (int s = 0; s < live.length; s++) {
-                for (int to : dfa.row(s)) {
-                    if (to != DEAD) {
-                        before.get(to).add(s);
-                    }
-                }
                 if (accepts(s)) {
                     live[s] = true;
                     work.add(s);
                 }
             }
             while (!work.isEmpty()) {
-                for (int s : before.get(work.poll())) {
+                for (int s : rules.keys().before()[work.poll()]) {
                     if (!live[s]) {
                         live[s] = true;
                         work.add(s);
