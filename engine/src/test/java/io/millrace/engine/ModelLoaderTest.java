@@ -42,6 +42,21 @@ class ModelLoaderTest {
         }
     }
 
+    /** Property: what rounding means for products and for the cache is said at the start, and only where it is so. */
+    @Test
+    void reportSaysWhatQuantisedWeightsMeet() {
+        EngineConfig settings = EngineConfig.defaults().withLimits(64, 1, 0).withKvCache("auto", 8).withThreads(1);
+        Path model = Path.of("..", "server", "demo-model");
+        String rounded = "activations rounded to 8 bits";
+        String type = "float16 where they are quantised";
+        ModelLoader.LoadedEngine plain = ModelLoader.loadEngine(model, settings);
+        plain.engine().close();
+        assertThat(String.join("\n", plain.report())).contains("kv       ").doesNotContain(rounded, type);
+        ModelLoader.LoadedEngine quantised = ModelLoader.loadEngine(model, settings.withQuantization("q8_0"));
+        quantised.engine().close();
+        assertThat(String.join("\n", quantised.report())).contains("kv       float16: auto", rounded, type);
+    }
+
     private static long bytesOf(String report, String line) {
         return report.lines().filter(text -> text.startsWith("  " + line + " ")).findFirst()
                 .map(text -> Long.parseLong(text.substring(text.indexOf('(') + 1, text.indexOf(" bytes")).replace(",", ""))).orElseThrow();
