@@ -4,6 +4,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.LoadedModel;
 import io.millrace.engine.LoadedModel.GenerationDefaults;
+import io.millrace.engine.grammar.Constraint;
+import io.millrace.engine.grammar.ConstraintSpec;
+import io.millrace.engine.grammar.json.SchemaOptions;
 import io.millrace.engine.text.Tokenizer;
 import io.millrace.server.openai.output.Dialect;
 import io.millrace.server.openai.output.OutputFormat;
@@ -74,17 +77,36 @@ public final class RequestParser {
     public GenerateRequest chat(Fields fields) {
         String model = servedModel(fields);
         Unsupported.refuseChat(fields);
-        Sampling sampling = Sampling.parse(fields, limits, defaults, structured.parse(fields));
+        Tools tools = Tools.parse(fields);
+        Sampling sampling = Sampling.parse(fields, limits, defaults, constraint(fields, tools));
         String limitName = fields.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
         OptionalInt explicit = fields.integer(limitName, 1, Integer.MAX_VALUE);
         int numLogprobs = chatLogprobs(fields);
         checkChoices(1, sampling.n());
-        Tools tools = Tools.parse(fields);
         Prompt prompt = chatPrompts.parse(fields, tools);
         int[] maxTokens = {budget(prompt.ids().length, explicit, limitName, Integer.MAX_VALUE)};
         return request(fields, true, model, List.of(prompt), sampling, maxTokens, numLogprobs, -1, false,
-                // A text that a constraint decides from its first token is content and nothing else.
-                sampling.constraint() != null ? null : dialect.format(prompt.text(), tools.schemas(), tools.parallel()));
+                format(prompt, sampling, tools));
+    }
+
+    private Constraint constraint(Fields fields, Tools tools) {
+        Constraint wished = structured.parse(fields);
+        if (tools.forced().isEmpty()) {
+            return wished;
+        }
+        if (wished != null) {
+            throw ApiException.badRequest("tool_choice", "`tool_choice` demands a call, and another field says what the text must be: a request may"
+                    + " have one of them.");
+        }
+        return structured.compile(new ConstraintSpec.JsonSchema(tools.callSchema(), SchemaOptions.REQUESTS), "tools");
+    }
+
+    /** A text that is constrained from its first token on has no thoughts, and a call that is demanded is written as plain JSON. */
+    private OutputFormat format(Prompt prompt, Sampling sampling, Tools tools) {
+        if (sampling.constraint() == null) {
+            return dialect.format(prompt.text(), tools.schemas(), tools.parallel());
+        }
+        return tools.forced().isEmpty() ? null : OutputFormat.callsOnly(tools.forced(), tools.parallel());
     }
 
     /** {@code POST /tokenize}: the ids of a prompt or of rendered messages. */

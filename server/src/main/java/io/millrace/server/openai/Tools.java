@@ -1,7 +1,9 @@
 package io.millrace.server.openai;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -14,10 +16,12 @@ import java.util.regex.Pattern;
  * @param list     as sent, for the chat template; null if the model shall see none
  * @param schemas  by name, the JSON schema of the arguments; in the order of the request
  * @param parallel whether an answer may have several calls
+ * @param forced   those of which the answer must call one; empty = the model decides
  */
-record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, boolean parallel) {
-    static final Tools NONE = new Tools(null, Map.of(), true);
+record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, boolean parallel, Map<String, JsonNode> forced) {
+    static final Tools NONE = new Tools(null, Map.of(), true, Map.of());
     private static final int MAX_TOOLS = 1024;
+    private static final int MAX_FORCED_CALLS = 16;
     private static final Pattern NAME = Pattern.compile("[a-zA-Z0-9_.-]{1,128}");
 
     /** @throws ApiException 400 naming the tool and the field */
@@ -35,7 +39,7 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
         boolean parallel = fields.flag("parallel_tool_calls", true);
         JsonNode choice = fields.get("tool_choice");
         if (choice == null) {
-            return any ? new Tools(list, schemas, parallel) : NONE;
+            return any ? new Tools(list, schemas, parallel, Map.of()) : NONE;
         }
         if (choice.isTextual() && choice.textValue().equals("none")) {
             return NONE;
@@ -43,16 +47,58 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
         if (!any) {
             throw ApiException.badRequest("tool_choice", "`tool_choice` is given without `tools`.");
         }
-        String wanted = choice.isTextual() ? choice.textValue() : namedFunction(choice, schemas);
-        switch (wanted) {
-            case "auto" -> {
-                return new Tools(list, schemas, parallel);
-            }
-            case "required", "function" -> throw ApiException.unsupported("tool_choice", "`tool_choice` other than \"auto\" and \"none\" is not"
-                    + " supported by this version: the model decides whether it calls a tool.");
-            default -> throw ApiException.badRequest("tool_choice", "`tool_choice` is \"" + Fields.clip(wanted)
-                    + "\"; it must be none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}.");
+        // A model that must call something is not made to call several things unless that was asked for.
+        boolean several = fields.has("parallel_tool_calls") && parallel;
+        if (!choice.isTextual()) {
+            String name = namedFunction(choice, schemas);
+            return new Tools(list, schemas, several, Map.of(name, schemas.get(name)));
         }
+        return switch (choice.textValue()) {
+            case "auto" -> new Tools(list, schemas, parallel, Map.of());
+            case "required" -> new Tools(list, schemas, several, schemas);
+            default -> throw ApiException.badRequest("tool_choice", "`tool_choice` is \"" + Fields.clip(choice.textValue())
+                    + "\"; it must be none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}.");
+        };
+    }
+
+    /**
+     * The JSON schema of an answer that calls one of the {@link #forced} tools, or several: {@code {"name": ..., "arguments": ...}}. References
+     * within a tool's schema go on meaning that schema.
+     */
+    String callSchema() {
+        JsonNodeFactory nodes = JsonNodeFactory.instance;
+        ObjectNode call = nodes.objectNode();
+        ArrayNode calls = call.putArray("anyOf");
+        forced.forEach((name, schema) -> {
+            ObjectNode properties = calls.addObject().put("type", "object").put("additionalProperties", false).putObject("properties");
+            properties.putObject("name").put("const", name);
+            properties.set("arguments", resource(name, schema));
+            ((ObjectNode) calls.get(calls.size() - 1)).putArray("required").add("name").add("arguments");
+        });
+        if (!parallel) {
+            return call.toString();
+        }
+        ObjectNode list = nodes.objectNode().put("type", "array").put("minItems", 1).put("maxItems", MAX_FORCED_CALLS);
+        list.set("items", call);
+        return list.toString();
+    }
+
+    private static JsonNode resource(String name, JsonNode schema) {
+        ObjectNode resource = schema.deepCopy();
+        if (resource.has("$ref")) {
+            // Beside a reference an id counts for nothing in draft 7.
+            resource.putArray("allOf").addObject().set("$ref", resource.remove("$ref"));
+        }
+        if (!resource.has("$id")) {
+            resource.put("$id", "tool:/" + name);
+        }
+        if (schema.isEmpty()) {
+            resource.put("additionalProperties", false); // a function without parameters takes none
+        }
+        if (!resource.has("type") && !resource.has("allOf") && !resource.has("anyOf") && !resource.has("oneOf")) {
+            resource.put("type", "object");
+        }
+        return resource;
     }
 
     private static void parse(JsonNode tools, Map<String, JsonNode> schemas, List<Map<String, Object>> list) {
@@ -92,7 +138,7 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
             throw ApiException.badRequest("tool_choice.function.name", "`tool_choice.function.name` is \"" + Fields.clip(name)
                     + "\", but `tools` has " + String.join(", ", schemas.keySet()) + ".");
         }
-        return "function";
+        return name;
     }
 
     private static JsonNode required(Fields fields, String name) {

@@ -33,6 +33,6 @@ public record Dialect(ToolFormat tools, Optional<ReasoningFormat> reasoning) {
     public OutputFormat format(String prompt, Map<String, JsonNode> schemas, boolean parallel) {
         ReasoningFormat thoughts = reasoning.orElse(null);
         return schemas.isEmpty() && thoughts == null ? null
-                : new OutputFormat(schemas.isEmpty() ? null : tools, schemas, parallel, thoughts, thoughts != null && thoughts.isOpenIn(prompt));
+                : new OutputFormat(schemas.isEmpty() ? null : tools, schemas, parallel, false, thoughts, thoughts != null && thoughts.isOpenIn(prompt));
     }
 }

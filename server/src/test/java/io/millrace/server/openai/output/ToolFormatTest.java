@@ -99,7 +99,7 @@ class ToolFormatTest {
             false # <thin # content "<thin"
             """)
     void reasoning(boolean opened, String text, String expected) {
-        OutputFormat format = new OutputFormat(ToolFormat.HERMES, TOOLS, true, ReasoningFormat.THINK, opened);
+        OutputFormat format = new OutputFormat(ToolFormat.HERMES, TOOLS, true, false, ReasoningFormat.THINK, opened);
         assertCutsDoNotMatter("reasoning", format::parser, unescape(text), unescape(expected));
     }
 

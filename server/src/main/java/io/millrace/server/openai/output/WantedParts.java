@@ -1,17 +1,23 @@
 package io.millrace.server.openai.output;
 
-/** Passes on all but further calls. */
-final class FirstCallOnly implements OutputSink {
+/** Keeps from a sink what it does not want: further calls than the first, or what is no call. */
+final class WantedParts implements OutputSink {
     private final OutputSink sink;
+    private final int maxCalls;
+    private final boolean content;
     private int calls;
 
-    FirstCallOnly(OutputSink sink) {
+    WantedParts(OutputSink sink, int maxCalls, boolean content) {
         this.sink = sink;
+        this.maxCalls = maxCalls;
+        this.content = content;
     }
 
     @Override
     public void content(String text) {
-        sink.content(text);
+        if (content) {
+            sink.content(text);
+        }
     }
 
     @Override
@@ -21,21 +27,21 @@ final class FirstCallOnly implements OutputSink {
 
     @Override
     public void call(String id, String name) {
-        if (++calls == 1) {
+        if (++calls <= maxCalls) {
             sink.call(id, name);
         }
     }
 
     @Override
     public void arguments(String json) {
-        if (calls == 1) {
+        if (calls <= maxCalls) {
             sink.arguments(json);
         }
     }
 
     @Override
     public void callEnds() {
-        if (calls == 1) {
+        if (calls <= maxCalls) {
             sink.callEnds();
         }
     }
