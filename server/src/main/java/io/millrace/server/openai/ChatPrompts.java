@@ -37,7 +37,7 @@ final class ChatPrompts {
         }
         String text;
         try {
-            text = render(chatTemplate, messages, tools, openTurn, variables(fields));
+            text = TemplateFit.render(chatTemplate, messages, tools, openTurn, variables(fields));
         } catch (ChatTemplateException e) {
             throw ApiException.badRequest("chat_template_error", "messages", "The model's chat template refused the messages: "
                     + e.getMessage());
@@ -51,70 +51,6 @@ final class ChatPrompts {
         }
         Prompt.requireInVocabulary("messages", ids, vocabSize);
         return new Prompt(ids, text);
-    }
-
-    /**
-     * Templates differ in what they can do with a message that has calls: most take arguments as a mapping and no content as none, some (DeepSeek's)
-     * join arguments to a text, and simple ones join any content.
-     */
-    private static String render(ChatTemplate template, List<Map<String, Object>> messages, Tools tools, boolean openTurn,
-            Map<String, Object> variables) {
-        List<Map<String, Object>> shown = shown(tools, messages, template);
-        ChatTemplateException first = null;
-        for (int attempt = 0; ; attempt++) {
-            try {
-                return template.render(shown, tools.list(), openTurn, variables);
-            } catch (ChatTemplateException e) {
-                first = first == null ? e : first;
-                boolean changed = attempt == 0 && writeContents(messages);
-                if (!changed && (attempt > 1 || !writeArguments(messages))) {
-                    throw first;
-                }
-            }
-        }
-    }
-
-    /** Puts an empty text in the place of no content; false if there is none such. */
-    private static boolean writeContents(List<Map<String, Object>> messages) {
-        boolean any = false;
-        for (Map<String, Object> message : messages) {
-            if (message.get("content") == null) {
-                message.put("content", "");
-                any = true;
-            }
-        }
-        return any;
-    }
-
-    /** Puts the text of arguments in the place of what was parsed from it; false if there is none. */
-    private static boolean writeArguments(List<Map<String, Object>> messages) {
-        boolean any = false;
-        for (Map<String, Object> message : messages) {
-            for (Object call : message.get("tool_calls") instanceof List<?> calls ? calls : List.of()) {
-                if (call instanceof Map<?, ?> map && map.get("function") instanceof Map<?, ?> function && function.get("arguments") instanceof Map<?, ?> parsed) {
-                    @SuppressWarnings("unchecked")
-                    Map<String, Object> writable = (Map<String, Object>) function;
-                    writable.put("arguments", Fields.toJson(parsed));
-                    any = true;
-                }
-            }
-        }
-        return any;
-    }
-
-    /** Some templates (Phi-4 mini's) look for the tools in the system message, as JSON. */
-    private static List<Map<String, Object>> shown(Tools tools, List<Map<String, Object>> messages, ChatTemplate template) {
-        if (tools.list() == null || !template.source().contains("message['tools']")) {
-            return messages;
-        }
-        List<Map<String, Object>> shown = new ArrayList<>(messages);
-        if (!"system".equals(shown.getFirst().get("role"))) {
-            shown.addFirst(new HashMap<>(Map.of("role", "system", "content", "")));
-        }
-        Map<String, Object> system = new HashMap<>(shown.getFirst());
-        system.put("tools", Fields.toJson(tools.list().stream().map(tool -> tool.get("function")).toList()));
-        shown.set(0, system);
-        return shown;
     }
 
     private static Map<String, Object> variables(Fields fields) {
