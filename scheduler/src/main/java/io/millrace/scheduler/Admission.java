@@ -112,13 +112,14 @@ final class Admission {
                     + " requests at once never fit: running places and queue together hold " + capacity + "; send fewer at once", 0);
         }
         long tokens = queuedTokens(requests);
-        reserveRequests(count);
+        int tenant = requests.getFirst().terms().tenant();
+        reserveRequests(tenant, count);
         boolean reservedTokens = false;
         boolean done = false;
         try {
-            reserveTokens(tokens);
+            reserveTokens(tenant, tokens);
             reservedTokens = true;
-            tenants.enter(requests.getFirst().terms().tenant(), count, tokens, nanoTime.getAsLong(), retryAfter);
+            tenants.enter(tenant, count, tokens, nanoTime.getAsLong(), retryAfter);
             done = true;
         } finally {
             if (!done) {
@@ -128,12 +129,12 @@ final class Admission {
         }
     }
 
-    private void reserveRequests(int count) {
+    private void reserveRequests(int tenant, int count) {
         while (true) {
             long finished = progress.numFinished;
             long accepted = numAccepted.get();
             if (accepted - finished + count > capacity) {
-                int seconds = retryAfter.promiseRequests(count, nanoTime.getAsLong());
+                int seconds = retryAfter.promiseRequests(tenant, count, nanoTime.getAsLong());
                 throw new RejectedException(RejectedException.Kind.QUEUE_FULL, "SCH-013: " + (accepted - finished)
                         + " requests are running or waiting, at most " + capacity + " are taken in; try again in " + seconds + " s", seconds);
             }
@@ -147,13 +148,13 @@ final class Admission {
     }
 
     /** A request that finds nobody waiting is let in however long it is: it fits by itself, or {@link #validate} had refused it. */
-    private void reserveTokens(long tokens) {
+    private void reserveTokens(int tenant, long tokens) {
         while (true) {
             long unqueued = progress.numUnqueuedTokens;
             long accepted = numAcceptedTokens.get();
             long queued = accepted - unqueued;
             if (maxQueuedTokens > 0 && queued > 0 && queued + tokens > maxQueuedTokens) {
-                int seconds = retryAfter.promiseTokens(tokens, nanoTime.getAsLong());
+                int seconds = retryAfter.promiseTokens(tenant, tokens, nanoTime.getAsLong());
                 throw new RejectedException(RejectedException.Kind.QUEUE_FULL, "SCH-022: " + queued + " prompt tokens are waiting, and with the "
                         + tokens + " of this request there would be more than " + maxQueuedTokens + "; try again in " + seconds + " s", seconds);
             }

@@ -23,6 +23,10 @@ import java.util.function.LongSupplier;
  */
 public final class EngineLoop implements GenerationService {
     private static final Duration LONGEST_GRACE = Duration.ofDays(1);
+    private static final String SHUTTING_DOWN = "SCH-015: the server is shutting down";
+    /** For telling requests in the place of an engine thread that is stuck at the end: between two calls it can be replaced in none of them. */
+    private static final long STAND_IN_NANOS = 2_000_000_000L;
+    private static final long STAND_IN_RETRY_NANOS = 1_000_000L;
     private static final System.Logger LOG = System.getLogger("io.millrace.scheduler");
 
     private final Engine engine;
@@ -156,7 +160,7 @@ public final class EngineLoop implements GenerationService {
             return new RejectedException(RejectedException.Kind.ENGINE_DEAD, "SCH-014: the engine failed and takes no requests until the "
                     + "server is restarted: " + cause, 0);
         }
-        return new RejectedException(RejectedException.Kind.SHUTTING_DOWN, "SCH-015: the server is shutting down", 0);
+        return new RejectedException(RejectedException.Kind.SHUTTING_DOWN, SHUTTING_DOWN, 0);
     }
 
     /** From now on, idle time is used for what loading has left to do ({@link Engine#packSome}); before, it would compete with the rest of a start. */
@@ -225,13 +229,25 @@ public final class EngineLoop implements GenerationService {
         }
         if (thread.isAlive() && isFirstReport()) {
             // Nobody will come back for them: their readers are told now.
-            standIn.abandon(FinishReason.ABORT, null, 0);
-            LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + lastStep.toSeconds()
-                    + " s after the grace period; end the process without closing the engine");
+            boolean told = tellInItsPlace();
+            if (thread.isAlive()) {
+                LOG.log(System.Logger.Level.ERROR, "SCH-009: the engine thread is stuck in a step that has not ended " + lastStep.toSeconds()
+                        + " s after the grace period; " + (told ? "" : "its requests could not be told; ")
+                        + "end the process without closing the engine");
+            }
         }
         if (interrupted) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    private boolean tellInItsPlace() {
+        long giveUp = System.nanoTime() + STAND_IN_NANOS;
+        boolean told = false;
+        while (thread.isAlive() && !(told = standIn.abandon(FinishReason.ABORT, SHUTTING_DOWN, 0)) && giveUp - System.nanoTime() > 0) {
+            LockSupport.parkNanos(this, STAND_IN_RETRY_NANOS);
+        }
+        return told;
     }
 
     /** @return the deadline that holds now */

@@ -29,22 +29,24 @@ import io.millrace.engine.Sequence;
  * parent too.
  */
 final class KvAllocator {
-    /** Between two looks at how much of a waiting prompt is held by running requests; a look costs as much as a hit. */
+    /** Between two looks at who holds what of a waiting prompt and of those it may displace; a look costs as much as hits. */
     private static final int STEPS_PER_LOOK = 16;
 
     private final int blockSize;
     private final PrefixIndex index;
     private final BlockPool pool;
+    /** Per block, how many of those that may be displaced hold it; all zero between calls. */
+    private final int[] numGiven;
     private int[] holders;
 
     /**
      * @param retain whether blocks are kept for later requests; without it only requests that run at the same time share
-     * @param key    see {@link PrefixIndex}
      */
-    KvAllocator(EngineLimits limits, boolean retain, long key) {
+    KvAllocator(EngineLimits limits, boolean retain, IndexKey key) {
         this.blockSize = limits.blockSize();
         this.index = new PrefixIndex(limits.numBlocks(), blockSize, key);
         this.pool = new BlockPool(limits.numBlocks(), blockSize, index, retain);
+        this.numGiven = new int[limits.numBlocks()];
     }
 
     int numBlocks() {
@@ -74,11 +76,7 @@ final class KvAllocator {
      * prefix costs nothing; cached blocks that nobody holds cost as much as free ones.
      */
     boolean fits(RequestState request, int numReserved) {
-        int needed = pool.blocksFor(request.numTokensToCompute());
-        if (request.numPreemptions > 0) {
-            // With nothing to grow into it would only be preempted again.
-            needed = Math.min(needed + 1, pool.numBlocks());
-        }
+        int needed = numNeeded(request);
         int spare = pool.numAvailable() - numReserved;
         if (needed <= spare) {
             return true;
@@ -92,16 +90,68 @@ final class KvAllocator {
         return needed - request.numSharedBlocks <= spare;
     }
 
+    private int numNeeded(RequestState request) {
+        int needed = pool.blocksFor(request.numTokensToCompute());
+        // With nothing to grow into it would only be preempted again.
+        return request.numPreemptions > 0 ? Math.min(needed + 1, pool.numBlocks()) : needed;
+    }
+
+    /** Blocks of its prefix that are held by others than those counted in {@link #numGiven}. */
     private int countShared(RequestState request) {
         int limit = request.numReusableTokens() / blockSize;
         int parent = PrefixIndex.ROOT;
         for (int k = 0; k < limit; k++) {
             parent = index.find(parent, request.salt, request.sequence.tokenIds(), k * blockSize);
-            if (parent == PrefixIndex.NONE || pool.refCount(parent) == 0) {
+            if (parent == PrefixIndex.NONE || pool.refCount(parent) == numGiven[parent]) {
                 return k;
             }
         }
         return limit;
+    }
+
+    /**
+     * Whether {@link #fits} would hold had the first {@code count} of {@code victims}, which run, given back their blocks. A block that
+     * several hold is free only when the last of them has given it back, and serves {@code request} for nothing only while another holds it.
+     */
+    boolean fitsWithout(RequestState[] victims, int count, RequestState request, int numReserved) {
+        int needed = numNeeded(request);
+        // What is not indexed has one holder.
+        long spare = (long) pool.numAvailable() - numReserved;
+        long shared = 0;
+        for (int i = 0; i < count; i++) {
+            spare += victims[i].sequence.numBlocks() - victims[i].numIndexedBlocks;
+            shared += victims[i].numIndexedBlocks;
+        }
+        if (needed <= spare) {
+            return true;
+        }
+        if (needed > spare + shared + request.numReusableTokens() / blockSize) {
+            return false;
+        }
+        if (request.stepsToNextCount > 0) {
+            request.stepsToNextCount--;
+            return false;
+        }
+        boolean fits = needed <= spare + countGiven(victims, count) + countShared(request);
+        for (int i = 0; i < count; i++) {
+            for (int k = 0; k < victims[i].numIndexedBlocks; k++) {
+                numGiven[victims[i].sequence.blockIds()[k]] = 0;
+            }
+        }
+        request.stepsToNextCount = fits ? 0 : STEPS_PER_LOOK;
+        return fits;
+    }
+
+    /** @return indexed blocks that nobody else holds; {@link #numGiven} is left for the caller to clear */
+    private int countGiven(RequestState[] victims, int count) {
+        int numFreed = 0;
+        for (int i = 0; i < count; i++) {
+            int[] blockIds = victims[i].sequence.blockIds();
+            for (int k = 0; k < victims[i].numIndexedBlocks; k++) {
+                numFreed += ++numGiven[blockIds[k]] == pool.refCount(blockIds[k]) ? 1 : 0;
+            }
+        }
+        return numFreed;
     }
 
     /**

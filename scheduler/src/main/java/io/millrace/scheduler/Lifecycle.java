@@ -17,20 +17,20 @@ final class Lifecycle {
     final RequestEvents events;
     final Progress progress = new Progress();
     final TenantAccounts tenants;
-    final RetryAfterEstimate retryAfter = new RetryAfterEstimate();
+    final RetryAfterEstimate retryAfter;
     private final Engine engine;
     private final LongSupplier nanoTime;
     private final boolean prefixCaching;
     private long nextArrivalOrder;
 
-    /** @param indexKey see {@link PrefixIndex} */
-    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, SchedulerConfig config, long indexKey) {
+    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, SchedulerConfig config, IndexKey indexKey) {
         this.engine = engine;
         this.nanoTime = nanoTime;
         this.events = events;
         this.prefixCaching = config.prefixCaching();
         this.waiting = new WaitingQueue(QueueOrder.of(config.queue(), nanoTime.getAsLong()));
         this.tenants = new TenantAccounts(config.queue());
+        this.retryAfter = new RetryAfterEstimate(config.queue().numTenants());
         this.kv = new KvAllocator(engine.limits(), prefixCaching, indexKey);
         publish();
     }

@@ -29,6 +29,8 @@ final class Planner {
     /** What goes into the step: one token each, and more. */
     private final RequestState[] decodes;
     private final RequestState[] chunks;
+    /** Who may be displaced, while that is being looked at. */
+    private final RequestState[] displaceable;
     private int numPrompts;
     private int numDecodes;
     private int numChunks;
@@ -46,6 +48,7 @@ final class Planner {
         this.prompts = new RequestState[maxRunning];
         this.decodes = new RequestState[maxRunning];
         this.chunks = new RequestState[maxRunning];
+        this.displaceable = new RequestState[maxRunning];
     }
 
     /**
@@ -207,9 +210,7 @@ final class Planner {
             if (!full && promised == UNKNOWN) {
                 promised = numPromised();
             }
-            // Room for the running ones to grow, or the newcomer is preempted at the next block boundary.
-            int headroom = running.isEmpty() ? 0 : Math.max(1, kv.numBlocks() / 100);
-            if (full || !kv.fits(request, promised + headroom)) {
+            if (full || !kv.fits(request, promised + headroom(running.size()))) {
                 if (displaceFor(request)) {
                     promised = UNKNOWN;
                     continue;
@@ -242,21 +243,33 @@ final class Planner {
         return promised;
     }
 
+    /** Room for the running ones to grow, or a newcomer is preempted at the next block boundary. */
+    private int headroom(int numRunning) {
+        return numRunning == 0 ? 0 : Math.max(1, kv.numBlocks() / 100);
+    }
+
     /**
-     * Preempts one running request that {@code request} may displace, the last in order, if all such together have the blocks it needs.
+     * Preempts one running request that {@code request} may displace, the last in order, if without all such it would have room.
      *
      * @return false if nobody was preempted
      */
     private boolean displaceFor(RequestState request) {
-        RequestState victim = null;
-        long blocks = kv.numFree();
-        for (RequestState r = running.tail(); r != null && order.ranksBefore(request, r); r = r.previous) {
+        if (!order.passesRunning()) {
+            return false;
+        }
+        int count = 0;
+        int promised = 0;
+        for (RequestState r = running.tail(); r != null; r = r.previous) {
             if (order.mayDisplace(request, r) && !kv.isLending(r)) {
-                victim = victim == null ? r : victim;
-                blocks += r.sequence.numBlocks();
+                displaceable[count++] = r;
+            } else {
+                promised += kv.numMissing(r, r.numTokensToCompute());
             }
         }
-        if (victim == null || blocks < kv.numMissing(request, request.numTokensToCompute()) - request.numSharedBlocks) {
+        boolean enough = count > 0 && kv.fitsWithout(displaceable, count, request, promised + headroom(running.size() - count));
+        RequestState victim = displaceable[0];
+        Arrays.fill(displaceable, 0, count, null);
+        if (!enough) {
             return false;
         }
         if (overlapped) {

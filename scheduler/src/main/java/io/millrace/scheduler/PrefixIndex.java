@@ -19,7 +19,7 @@ import java.util.SplittableRandom;
  * very block that was found for the prefix (or, without a parent, its salt is the wanted one): by induction, the whole prefix is equal,
  * token by token. A parent never leaves before its children, see {@link BlockPool}, so the number of a parent stays valid.
  *
- * <p>The hash is keyed, so that nobody can make prompts whose blocks crowd one place of the table.
+ * <p>The hash is keyed ({@link IndexKey}), so that nobody can make prompts whose blocks crowd one place of the table.
  */
 final class PrefixIndex {
     static final int ROOT = -1;
@@ -31,6 +31,7 @@ final class PrefixIndex {
 
     private final int blockSize;
     private final long key;
+    private final long hashMask;
     /** One secret word per token of a block. */
     private final int[] tokenKeys;
     private final long[] slots;
@@ -46,16 +47,16 @@ final class PrefixIndex {
     private final long[] hashes = new long[BATCH];
     private long fetched;
 
-    /** @param key changes the hash of every block and nothing that can be seen from outside */
-    PrefixIndex(int numBlocks, int blockSize, long key) {
+    PrefixIndex(int numBlocks, int blockSize, IndexKey key) {
         long numTokens = (long) numBlocks * blockSize;
         if (numTokens > Integer.MAX_VALUE - 8) {
             throw new IllegalArgumentException("KV-016: a prefix index over " + numBlocks + " blocks of " + blockSize + " tokens needs "
                     + numTokens + " places, at most " + (Integer.MAX_VALUE - 8) + " are possible; use larger blocks or a smaller cache");
         }
         this.blockSize = blockSize;
-        this.key = fold(key ^ K2, K1);
-        this.tokenKeys = new SplittableRandom(key).ints(blockSize + 1).toArray();
+        this.key = fold(key.secret() ^ K2, K1);
+        this.hashMask = key.hashMask();
+        this.tokenKeys = new SplittableRandom(key.secret()).ints(blockSize + 1).toArray();
         int capacity = Math.max(2, Integer.highestOneBit(Math.max(1, 2 * numBlocks - 1)) << 1);
         this.slots = new long[capacity];
         this.mask = capacity - 1;
@@ -202,7 +203,7 @@ final class PrefixIndex {
 
     /** What the hash of a block behind {@code parentId} begins with. */
     long hashOf(int parentId, CacheSalt salt) {
-        return parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) : hash[parentId];
+        return parentId == ROOT ? fold(salt.high() ^ key, salt.low() ^ K2) & hashMask : hash[parentId];
     }
 
     /**
@@ -216,7 +217,7 @@ final class PrefixIndex {
         for (int i = 0; i < half; i++) {
             nh += unsigned(tokenIds[first + i] + tokenKeys[i]) * unsigned(tokenIds[first + half + i] + tokenKeys[half + i]);
         }
-        return fold(h ^ nh, K1) + key;
+        return fold(h ^ nh, K1) + key & hashMask;
     }
 
     private static long unsigned(int word) {

@@ -1,6 +1,6 @@
 package io.millrace.scheduler;
 
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
  * When there will be room, from what was measured: tokens per second of recent steps, and tokens and seconds that requests took. Written
@@ -10,6 +10,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * are refused stand in a line of their own: each is told the time by which everybody refused before it will have had a place, at the
  * rate at which places were becoming free of late. Who comes back when told finds one, others permitting; telling all of them the same
  * time would make them come back together and be refused again.
+ *
+ * <p>Each tenant has a line of its own, and the lines share alike what becomes free: clients of one that try again and again without
+ * waiting make their own line longer, and nobody else's.
  *
  * <p>The rate mixes cheap prefill tokens with dear decode tokens in the proportion of recent traffic, so a sudden change of traffic
  * shows after some tens of steps.
@@ -34,8 +37,15 @@ final class RetryAfterEstimate {
     private volatile double meanTokens;
     private volatile double meanSeconds;
     private volatile double bestNanosPerToken;
-    /** Until when places that become free have been promised. */
-    private final AtomicLong promisedUntil = new AtomicLong(Long.MIN_VALUE);
+    /** Per tenant, until when its share of what becomes free has been promised. */
+    private final AtomicLongArray promisedUntil;
+
+    RetryAfterEstimate(int numTenants) {
+        promisedUntil = new AtomicLongArray(numTenants);
+        for (int i = 0; i < numTenants; i++) {
+            promisedUntil.set(i, Long.MIN_VALUE);
+        }
+    }
 
     /** A step computed {@code numTokens} in {@code nanos}. Engine thread. */
     void onStep(int numTokens, long nanos) {
@@ -76,29 +86,37 @@ final class RetryAfterEstimate {
         return (long) (bestNanosPerToken * numTokens);
     }
 
-    /** Promises {@code count} places of requests; seconds until then, at least 1, and 1 as long as nothing was measured. Any thread. */
-    int promiseRequests(int count, long now) {
+    /** Promises a tenant {@code count} places of requests; seconds until then, at least 1, and 1 as long as nothing was measured. Any thread. */
+    int promiseRequests(int tenant, int count, long now) {
         double rate = tokensPerSecond;
-        return rate <= 0 ? 1 : promise(count * Math.max(1, meanTokens) / rate, now);
+        return rate <= 0 ? 1 : promise(tenant, count * Math.max(1, meanTokens) / rate, now);
     }
 
-    /** Promises room for {@code numTokens} more in the queue. */
-    int promiseTokens(long numTokens, long now) {
+    /** Promises a tenant room for {@code numTokens} more in the queue. */
+    int promiseTokens(int tenant, long numTokens, long now) {
         double rate = tokensPerSecond;
         // A prompt leaves the queue with all that is computed for its request, outputs included.
-        return rate <= 0 ? 1 : promise(numTokens * Math.max(1, meanTokens / Math.max(1, meanPrompt)) / rate, now);
+        return rate <= 0 ? 1 : promise(tenant, numTokens * Math.max(1, meanTokens / Math.max(1, meanPrompt)) / rate, now);
     }
 
-    private int promise(double inSeconds, long now) {
-        long nanos = (long) Math.min(inSeconds * 1e9, MAX_SECONDS * 1e9);
+    private int promise(int tenant, double inSeconds, long now) {
+        int numLines = 1;
+        for (int i = 0; i < promisedUntil.length(); i++) {
+            numLines += i != tenant && isAhead(promisedUntil.get(i), now) ? 1 : 0;
+        }
+        long nanos = (long) Math.min(inSeconds * numLines * 1e9, MAX_SECONDS * 1e9);
         while (true) {
-            long known = promisedUntil.get();
-            long from = known == Long.MIN_VALUE || known - now < 0 ? now : known;
+            long known = promisedUntil.get(tenant);
+            long from = isAhead(known, now) ? known : now;
             long until = Math.min(from + nanos, now + MAX_SECONDS * 1_000_000_000L);
-            if (promisedUntil.compareAndSet(known, until)) {
+            if (promisedUntil.compareAndSet(tenant, known, until)) {
                 return Math.clamp((until - now + 999_999_999L) / 1_000_000_000L, 1, MAX_SECONDS);
             }
         }
+    }
+
+    private static boolean isAhead(long promised, long now) {
+        return promised != Long.MIN_VALUE && promised - now > 0;
     }
 
     /** Seconds until one of {@code count} requests will have ended, if they are evenly far. */

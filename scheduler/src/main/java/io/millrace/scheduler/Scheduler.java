@@ -4,7 +4,6 @@ import io.millrace.engine.Engine;
 import io.millrace.engine.EngineLimits;
 import io.millrace.engine.StepPlan;
 import io.millrace.engine.StepResult;
-import java.security.SecureRandom;
 import java.util.function.LongSupplier;
 
 /**
@@ -43,11 +42,11 @@ final class Scheduler {
     private long stepId;
 
     Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener) {
-        this(engine, config, nanoTime, listener, new SecureRandom().nextLong());
+        this(engine, config, nanoTime, listener, IndexKey.random());
     }
 
-    /** @param indexKey of the prefix index: any value gives the same plans */
-    Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, long indexKey) {
+    /** @param indexKey any gives the same plans */
+    Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, IndexKey indexKey) {
         EngineLimits limits = engine.limits();
         this.nanoTime = nanoTime;
         this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config, indexKey);

@@ -46,7 +46,6 @@ final class StandIn implements Watchdog.Patient {
     /**
      * Tells every request its end, if the engine thread is inside the engine or a sink and still has not finished a step.
      *
-     * @param message null where the server shuts down
      */
     boolean abandon(FinishReason reason, String message, long stalledNanos) {
         Supplier<Boolean> act = () -> {
@@ -56,7 +55,7 @@ final class StandIn implements Watchdog.Patient {
             }
             // Before the engine thread can come back, or it would settle tokens for requests that have been told their end; and before
             // anybody is told, or who tries again at once would be taken in only to be ended at the watchdog's next look.
-            steps.abandon(message == null ? "the server is shutting down" : message);
+            steps.abandon(message);
             runDuringStep(inHand.get());
             runDuringStep(commands.takeAll());
             scheduler.tellAll(reason, message);

@@ -115,6 +115,31 @@ class AdmissionTest {
         assertThat(refusal(loop, request(400, 100, 1))).as("the other tenant").isNull();
     }
 
+    /** Property: a key whose client asks again at once, as often as it can, does not put off the one that was refused beside it. */
+    @Test
+    void aClientThatDoesNotWaitPutsOffItsOwnKeyAlone() {
+        VirtualLoop loop = loop(4, 16, QueueConfig.of(SchedulingPolicy.FAIR, 2));
+        for (int i = 0; i < 20; i++) {
+            loop.submit(request(100, 30, 0));
+        }
+        for (int i = 0; i < 200; i++) {
+            loop.step(COST);
+            refusal(loop, request(100, 30, 0));
+        }
+        while (refusal(loop, request(100, 30, 0)) == null) {
+            continue;
+        }
+        RejectedException light = refusal(loop, request(100, 30, 1));
+        int hammering = 0;
+        for (int i = 0; i < 1000; i++) {
+            hammering = refusal(loop, request(100, 30, 0)).retryAfterSeconds();
+        }
+        assertThat(light.retryAfterSeconds()).as("of the light key").isLessThanOrEqualTo(2);
+        assertThat(hammering).isGreaterThan(50);
+        assertThat(refusal(loop, request(100, 30, 1)).retryAfterSeconds()).as("of the light key, again").isLessThanOrEqualTo(3);
+        drain(loop);
+    }
+
     /**
      * Property: Retry-After is honest. 300 clients come to a house of 60 at once, and each that is refused comes back when it was told.
      * They are served in not much more than the time the work takes, and come back about twice on average; told "1" each time they would

@@ -17,7 +17,7 @@ class BlockPoolTest {
     private PrefixIndex index;
 
     private BlockPool pool(int numBlocks) {
-        index = new PrefixIndex(numBlocks, 2, 7);
+        index = new PrefixIndex(numBlocks, 2, new IndexKey(7));
         return new BlockPool(numBlocks, 16, index, true);
     }
 
@@ -87,7 +87,7 @@ class BlockPoolTest {
 
     @Test
     void withoutRetentionAnIndexedBlockIsFreedAndForgotten() {
-        index = new PrefixIndex(4, 2, 7);
+        index = new PrefixIndex(4, 2, new IndexKey(7));
         BlockPool pool = new BlockPool(4, 16, index, false);
         int block = pool.allocate();
         cache(pool, block);

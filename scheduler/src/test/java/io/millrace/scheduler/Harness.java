@@ -15,6 +15,7 @@ import java.util.SplittableRandom;
  * the plan kept the budgets and the oldest request went forward.
  */
 final class Harness {
+    private static final IndexKey KEY = new IndexKey(0x5EED);
     final FakeEngine engine;
     final Scheduler scheduler;
     final EngineLimits limits;
@@ -38,18 +39,18 @@ final class Harness {
     }
 
     Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener) {
-        this(builder, listener, 0x5EED, maxPrefillChunk, true, QueueConfig.DEFAULT);
+        this(builder, listener, KEY, maxPrefillChunk, true, QueueConfig.DEFAULT);
     }
 
     Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, QueueConfig queue) {
-        this(builder, listener, 0x5EED, maxPrefillChunk, true, queue);
+        this(builder, listener, KEY, maxPrefillChunk, true, queue);
     }
 
-    Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, boolean prefixCaching, long indexKey) {
+    Harness(FakeEngine.Builder builder, int maxPrefillChunk, SchedulerListener listener, boolean prefixCaching, IndexKey indexKey) {
         this(builder, listener, indexKey, maxPrefillChunk, prefixCaching, QueueConfig.DEFAULT);
     }
 
-    private Harness(FakeEngine.Builder builder, SchedulerListener listener, long indexKey, int maxPrefillChunk, boolean prefixCaching,
+    private Harness(FakeEngine.Builder builder, SchedulerListener listener, IndexKey indexKey, int maxPrefillChunk, boolean prefixCaching,
             QueueConfig queue) {
         this.queue = queue;
         engine = builder.build();

@@ -21,8 +21,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Property: planning the next step while one runs changes nobody's tokens. Requests end, are aborted, lose their blocks and share
- * prefixes in any order; each gets what it would get alone, nothing after its end, and nothing leaks.
+ * Property: planning the next step while one runs changes nobody's tokens. Requests come alone or as choices of one prompt, end, are
+ * aborted, pass their deadlines, lose their blocks and share prefixes in any order; each gets what it would get alone, nothing after its
+ * end, and nothing leaks.
  */
 @Timeout(120)
 class OverlappedSteppingTest {
@@ -53,12 +54,20 @@ class OverlappedSteppingTest {
         Pipeline(FakeEngine.Builder builder, int maxPrefillChunk, SchedulingPolicy policy) {
             engine = builder.build();
             scheduler = new Scheduler(engine, new SchedulerConfig(engine.limits().maxNumSeqs(), engine.limits().maxNumBatchedTokens(),
-                    maxPrefillChunk, 1 << 20, true, QueueConfig.of(policy, 3)), () -> nanos, SchedulerListener.NONE, 7);
+                    maxPrefillChunk, 1 << 20, true, QueueConfig.of(policy, 3)), () -> nanos, SchedulerListener.NONE, new IndexKey(7));
         }
 
         RequestState submit(int[] prompt, SamplingParams sampling, Terms terms) {
-            RequestState request = new RequestState(requests.size() + 1, new GenerationRequest(prompt, sampling, new RecordingSink(), null, terms),
+            return submit(prompt, sampling, terms, null, null);
+        }
+
+        /** @param leader the first choice for the same prompt; null for that one */
+        RequestState submit(int[] prompt, SamplingParams sampling, Terms terms, String salt, RequestState leader) {
+            RequestState request = new RequestState(requests.size() + 1, new GenerationRequest(prompt, sampling, new RecordingSink(), salt, terms),
                     engine.limits().blockSize(), nanos, null);
+            if (leader != null) {
+                request.follow(leader);
+            }
             requests.add(request);
             scheduler.submit(request);
             return request;
@@ -72,7 +81,9 @@ class OverlappedSteppingTest {
             nanos += 1000;
             boolean planned = plans.size() < 2 && !scheduler.waitsForSteps() && plan();
             if (plans.size() == 2 || !planned && !plans.isEmpty()) {
+                int numTokens = plans.element().totalTokens();
                 scheduler.settle(plans.remove(), engine.await(tickets.remove()));
+                scheduler.retryAfter().onStep(numTokens, 1000);
             }
             scheduler.checkIntegrity();
         }
@@ -116,10 +127,16 @@ class OverlappedSteppingTest {
             int op = random.nextInt(20);
             int numInside = p.requests.size() - (int) p.scheduler.progress().numFinished;
             if (op < 3 && numInside < 30) {
-                p.submit(Harness.prompt(random.nextInt(4), 1 + random.nextInt(40)), SamplingParams.builder()
-                        .temperature(random.nextInt(2)).seed(random.nextLong()).maxTokens(random.nextInt(40))
-                        .minTokens(random.nextInt(4)).stopTokenIds(random.nextInt(1000))
-                        .numPromptLogprobs(random.nextInt(3) == 0 ? 0 : -1).build(), new Terms(random.nextInt(3), random.nextInt(3), 0));
+                int[] prompt = Harness.prompt(random.nextInt(4), 1 + random.nextInt(40));
+                String salt = random.nextInt(5) == 0 ? "salt" : null;
+                Terms terms = new Terms(random.nextInt(3), random.nextInt(3), random.nextInt(3) == 0 ? 1 + random.nextInt(60_000) : 0);
+                RequestState leader = null;
+                for (int n = random.nextInt(4) == 0 ? 1 + random.nextInt(5) : 1; n > 0; n--) {
+                    RequestState choice = p.submit(prompt, SamplingParams.builder().temperature(random.nextInt(2)).seed(random.nextLong())
+                            .maxTokens(random.nextInt(40)).minTokens(random.nextInt(4)).stopTokenIds(random.nextInt(1000))
+                            .numPromptLogprobs(random.nextInt(3) == 0 ? 0 : -1).build(), terms, salt, leader);
+                    leader = leader == null ? choice : leader;
+                }
             } else if (op == 3 && numInside > 0) {
                 RequestState victim = p.requests.get(p.requests.size() - 1 - random.nextInt(Math.min(30, p.requests.size())));
                 if (random.nextBoolean()) {
@@ -133,6 +150,7 @@ class OverlappedSteppingTest {
             }
         }
         p.drain();
+        int numTimedOut = 0;
         for (RequestState r : p.requests) {
             RecordingSink sink = (RecordingSink) r.sink;
             assertThat(sink.fault()).isNull();
@@ -140,16 +158,23 @@ class OverlappedSteppingTest {
             int[] prompt = Arrays.copyOf(r.sequence.tokenIds(), r.numPromptTokens());
             int[] expected = p.engine.expectedTokens(prompt, r.sequence.sampling());
             int[] tokens = sink.tokens();
-            assertThat(tokens).as("output of %s", r).isEqualTo(sink.reason == FinishReason.ABORT ? Arrays.copyOf(expected, tokens.length) : expected);
+            boolean cut = sink.reason == FinishReason.ABORT || sink.reason == FinishReason.TIMEOUT;
+            assertThat(tokens).as("output of %s", r).isEqualTo(cut ? Arrays.copyOf(expected, tokens.length) : expected);
             assertThat(r.numOutputTokens()).as("a surplus token is not counted").isEqualTo(tokens.length);
-            if (sink.reason != FinishReason.ABORT) {
+            if (sink.reason == FinishReason.TIMEOUT) {
+                numTimedOut++;
+                assertThat(sink.message).matches("SCH-02[01].*");
+                // Between two looks lies a step, of which one may be under way.
+                assertThat(r.finishNanos() - r.deadlineNanos).as("ended late, %s", r).isLessThanOrEqualTo(2000);
+            } else if (!cut) {
                 assertThat(sink.scoredPositions()).hasSize(r.sequence.sampling().numPromptLogprobs() < 0 ? 0 : r.numPromptTokens() - 1);
             }
         }
+        assertThat(numTimedOut).as("deadlines passed").isPositive();
         assertThat(p.numOverlapped).as("steps planned beside another").isPositive();
         assertThat(p.numDrawn).as("tokens taken from the step before").isPositive();
-        System.out.printf("seed %d: %d requests, %d steps beside another, %d tokens from the step before, %d preemptions%n", seed,
-                p.requests.size(), p.numOverlapped, p.numDrawn, p.scheduler.progress().numPreemptions);
+        System.out.printf("seed %d: %d requests, %d steps beside another, %d tokens from the step before, %d preemptions, %d past their deadlines%n",
+                seed, p.requests.size(), p.numOverlapped, p.numDrawn, p.scheduler.progress().numPreemptions, numTimedOut);
     }
 
     /** Length is known beforehand and costs no surplus; an end that only the token tells costs one row in one step. */

@@ -117,7 +117,7 @@ class PrefixCachingTest {
     @ParameterizedTest
     @CsvSource({"true,512,100", "false,512,100", "true,32,100", "false,32,100", "false,24,150", "true,512,96", "false,512,15"})
     void choicesComputeTheirPromptOnce(boolean prefixCaching, int chunk, int numPrompt) {
-        Harness h = new Harness(FakeEngine.builder().maxNumBatchedTokens(512), chunk, SchedulerListener.NONE, prefixCaching, 1);
+        Harness h = new Harness(FakeEngine.builder().maxNumBatchedTokens(512), chunk, SchedulerListener.NONE, prefixCaching, new IndexKey(1));
         int n = 5;
         long computed = computedBy(h, () -> h.fork(Harness.prompt(1, numPrompt),
                 SamplingParams.builder().temperature(1).seed(3).maxTokens(1).build(), null, n));
@@ -142,7 +142,7 @@ class PrefixCachingTest {
 
     @Test
     void switchedOffLaterRequestsFindNothing() {
-        Harness h = new Harness(FakeEngine.builder(), 64, SchedulerListener.NONE, false, 1);
+        Harness h = new Harness(FakeEngine.builder(), 64, SchedulerListener.NONE, false, new IndexKey(1));
         int[] prompt = Harness.prompt(1, 100);
         h.submit(prompt, SamplingParams.greedy(4));
         h.step();

@@ -11,15 +11,18 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Property: a block is found for exactly the tokens, the prefix and the salt that it was added for, whatever was added or removed meanwhile. */
 class PrefixIndexTest {
     private static final CacheSalt A = CacheSalt.of("a");
     private static final CacheSalt B = CacheSalt.of("b");
 
-    @Test
-    void tokensPrefixAndSaltAllCount() {
-        PrefixIndex index = new PrefixIndex(8, 2, 1);
+    /** Under a key that keeps no bit of a hash, all hashes are equal: what is compared is all that tells blocks apart. */
+    @ParameterizedTest
+    @ValueSource(longs = {-1, 0})
+    void tokensPrefixAndSaltAllCount(long hashMask) {
+        PrefixIndex index = new PrefixIndex(8, 2, new IndexKey(1, hashMask));
         int[] tokens = {1, 2, 3, 4};
         assertThat(index.addIfAbsent(5, PrefixIndex.ROOT, A, tokens, 0)).isEqualTo(5);
         assertThat(index.addIfAbsent(6, 5, A, tokens, 2)).isEqualTo(6);
@@ -28,6 +31,8 @@ class PrefixIndexTest {
         assertThat(index.find(PrefixIndex.ROOT, B, tokens, 0)).as("another salt").isEqualTo(PrefixIndex.NONE);
         assertThat(index.find(PrefixIndex.ROOT, A, tokens, 2)).as("the same tokens at the start").isEqualTo(PrefixIndex.NONE);
         assertThat(index.find(5, A, tokens, 0)).as("other tokens").isEqualTo(PrefixIndex.NONE);
+        assertThat(index.find(5, A, new int[] {3, 5}, 0)).as("another last token").isEqualTo(PrefixIndex.NONE);
+        assertThat(index.find(6, A, tokens, 2)).as("the same tokens behind another block").isEqualTo(PrefixIndex.NONE);
         assertThat(index.addIfAbsent(7, 5, A, tokens, 2)).as("a twin").isEqualTo(6);
         assertThat(index.contains(7)).isFalse();
         index.checkIntegrity();
@@ -35,26 +40,27 @@ class PrefixIndexTest {
 
     @Test
     void misuseIsNoticed() {
-        PrefixIndex index = new PrefixIndex(4, 1, 1);
+        PrefixIndex index = new PrefixIndex(4, 1, new IndexKey(1));
         index.addIfAbsent(0, PrefixIndex.ROOT, A, new int[] {1}, 0);
         index.addIfAbsent(1, 0, A, new int[] {1}, 0);
         assertThatThrownBy(() -> index.addIfAbsent(0, PrefixIndex.ROOT, A, new int[] {2}, 0)).hasMessageStartingWith("KV-017");
         assertThatThrownBy(() -> index.remove(3)).hasMessageStartingWith("KV-017");
         index.remove(0);
         assertThatThrownBy(index::checkIntegrity).hasMessage("KV-018: block 1 of the prefix index has a parent that is gone");
-        assertThatThrownBy(() -> new PrefixIndex(1 << 28, 16, 1)).hasMessageStartingWith("KV-016");
+        assertThatThrownBy(() -> new PrefixIndex(1 << 28, 16, new IndexKey(1))).hasMessageStartingWith("KV-016");
     }
 
     /**
      * Against a map of whole prefixes. Two token ids and blocks of one or two make equal tokens under different parents the rule. A key
-     * that is the same as what it is mixed with makes a poor hash: more probing, the same answers.
+     * that is the same as what it is mixed with makes a poor hash, and one that keeps a bit of it or none makes almost all or all blocks
+     * collide: more probing, the same answers.
      */
     @ParameterizedTest
-    @CsvSource({"1,1,0", "1,2,99", "2,3,1", "2,4,-7046029254386353131", "1,5,-1"})
-    void randomTreesAgainstAMapOfPrefixes(int blockSize, long seed, long key) {
+    @CsvSource({"1,1,0,-1", "1,2,99,-1", "2,3,1,-1", "2,4,-7046029254386353131,-1", "1,5,-1,-1", "2,6,7,1", "1,7,8,0", "2,8,9,0"})
+    void randomTreesAgainstAMapOfPrefixes(int blockSize, long seed, long secret, long hashMask) {
         Random random = new Random(seed);
         int numBlocks = 64;
-        PrefixIndex index = new PrefixIndex(numBlocks, blockSize, key);
+        PrefixIndex index = new PrefixIndex(numBlocks, blockSize, new IndexKey(secret, hashMask));
         Map<String, Integer> model = new HashMap<>();
         String[] prefixOf = new String[numBlocks];
         List<Integer> free = new ArrayList<>();

@@ -6,11 +6,13 @@ import io.millrace.engine.FakeEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepPlan;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class PriorityPolicyTest {
@@ -96,6 +98,40 @@ class PriorityPolicyTest {
         assertThat(low.numPreemptions()).as("12 blocks are not enough for 400 tokens").isZero();
         assertThat(urgent.numPreemptions()).isZero();
         h.drain();
+    }
+
+    /**
+     * Property: what several hold is given back once. Two less urgent requests hold ten blocks, eight of them together, beside one that is
+     * not displaced and one place that is kept free. Nobody gives way to a prompt that needs more than that, its own share in what they
+     * hold included, and both do to one that needs just as much or shares more with the one that stays.
+     */
+    @ParameterizedTest
+    @CsvSource({"none,19,true", "none,20,false", "theirs,19,true", "theirs,20,false", "staying,30,true", "staying,31,false"})
+    void sharedBlocksAreGivenBackOnce(String prefix, int needed, boolean enters) {
+        Harness h = harness(FakeEngine.builder().maxNumSeqs(4).blocks(32, 16).maxNumBatchedTokens(512).maxModelLen(512), 0);
+        int[] longPrompt = Harness.prompt(1, 190);
+        RequestState stays = h.submit(longPrompt, SamplingParams.greedy(100), urgency(0));
+        int[] shared = Harness.prompt(2, 130);
+        int[] other = Arrays.copyOf(shared, 130);
+        other[129] ^= 1;
+        RequestState low = h.submit(shared, SamplingParams.greedy(10), urgency(5));
+        h.step();
+        h.step();
+        h.step();
+        RequestState twin = h.submit(other, SamplingParams.greedy(10), urgency(5));
+        h.step();
+        assertThat(twin.numCachedTokens()).isEqualTo(128);
+        assertThat(h.scheduler.progress().numFreeBlocks).isEqualTo(32 - 12 - 10);
+        int[] prompt = Harness.prompt(3, needed * 16 - 8);
+        int[] start = prefix.equals("none") ? new int[0] : prefix.equals("theirs") ? shared : longPrompt;
+        System.arraycopy(start, 0, prompt, 0, Math.min(start.length, prompt.length));
+        RequestState large = h.submit(prompt, SamplingParams.greedy(1), urgency(1));
+        h.step();
+        assertThat(large.begun).isEqualTo(enters);
+        assertThat(low.numPreemptions() + twin.numPreemptions()).isEqualTo(enters ? 2 : 0);
+        assertThat(stays.numPreemptions()).isZero();
+        h.drain();
+        h.requests.forEach(h::expectOutput);
     }
 
     /**

@@ -21,7 +21,7 @@ class QueueLengthTest {
     void aStepLooksAtTheFrontOfTheQueueOnly(SchedulingPolicy policy) {
         FakeEngine engine = FakeEngine.builder().maxNumSeqs(4).maxModelLen(1024).blocks(50, 16).build();
         Scheduler scheduler = new Scheduler(engine, new SchedulerConfig(4, 256, 256, 1000, true, QueueConfig.of(policy, 1)), System::nanoTime,
-                SchedulerListener.NONE, 1);
+                SchedulerListener.NONE, new IndexKey(1));
         RequestState[] requests = new RequestState[20];
         for (int i = 0; i < requests.length; i++) {
             // Two run and fill the memory; two places stay free.

@@ -6,12 +6,12 @@ import org.junit.jupiter.api.Test;
 
 /** Property: estimates are measured work over the measured rate, and never zero. */
 class RetryAfterEstimateTest {
-    private final RetryAfterEstimate estimate = new RetryAfterEstimate();
+    private final RetryAfterEstimate estimate = new RetryAfterEstimate(3);
 
     @Test
     void withoutMeasurementItIsOneSecond() {
         for (int i = 0; i < 1000; i++) {
-            assertThat(estimate.promiseRequests(1, 5)).isEqualTo(1);
+            assertThat(estimate.promiseRequests(0, 1, 5)).isEqualTo(1);
         }
         assertThat(estimate.secondsUntilOneOf(3)).isEqualTo(1);
         assertThat(estimate.bestNanosFor(1000)).isZero();
@@ -27,16 +27,36 @@ class RetryAfterEstimateTest {
         // 2,000 tokens/s and 200 tokens a request: ten places a second.
         assertThat(estimate.tokensPerSecond()).isBetween(1999.0, 2001.0);
         for (int i = 1; i <= 100; i++) {
-            assertThat(estimate.promiseRequests(1, 7_000_000_000L)).as("refused as number %d", i).isBetween((i + 9) / 10, (i + 9) / 10 + 1);
+            assertThat(estimate.promiseRequests(0, 1, 7_000_000_000L)).as("refused as number %d", i).isBetween((i + 9) / 10, (i + 9) / 10 + 1);
         }
-        assertThat(estimate.promiseRequests(1, 12_000_000_000L)).as("five seconds later").isBetween(6, 7);
-        assertThat(estimate.promiseRequests(1, 60_000_000_000L)).as("all promises kept").isEqualTo(1);
+        assertThat(estimate.promiseRequests(0, 1, 12_000_000_000L)).as("five seconds later").isBetween(6, 7);
+        assertThat(estimate.promiseRequests(0, 1, 60_000_000_000L)).as("all promises kept").isEqualTo(1);
         // 1,600 prompt tokens stand for 2,000 computed ones.
-        assertThat(estimate.promiseTokens(16_000, 100_000_000_000L)).isEqualTo(10);
-        assertThat(estimate.promiseTokens(1L << 40, 200_000_000_000L)).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
+        assertThat(estimate.promiseTokens(0, 16_000, 100_000_000_000L)).isEqualTo(10);
+        assertThat(estimate.promiseTokens(0, 1L << 40, 200_000_000_000L)).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
         assertThat(estimate.secondsUntilOneOf(1)).isEqualTo(3);
         assertThat(estimate.secondsUntilOneOf(30)).isEqualTo(1);
         assertThat(estimate.bestNanosFor(10)).isEqualTo(5_000_000);
+    }
+
+    /** Property: who asks again and again is told later and later, up to the bound, and nobody else is; lines that wait share what becomes free. */
+    @Test
+    void whoHammersPutsOffItselfAlone() {
+        for (int i = 0; i < 500; i++) {
+            estimate.onStep(100, 50_000_000);
+            estimate.onFinished(160, 200, 3_000_000_000L);
+        }
+        long now = 1_000_000_000L;
+        for (int i = 0; i < 100_000; i++) {
+            estimate.promiseRequests(0, 1, now += 1_000);
+        }
+        assertThat(estimate.promiseRequests(0, 1, now)).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
+        // Ten places a second, of which each of two lines has five, of three a third of ten.
+        for (int i = 1; i <= 20; i++) {
+            assertThat(estimate.promiseRequests(1, 1, now)).as("refused as number %d", i).isBetween((i + 4) / 5, (i + 4) / 5 + 1);
+        }
+        assertThat(estimate.promiseRequests(2, 10, now)).isBetween(3, 4);
+        assertThat(estimate.promiseRequests(1, 1, now + 700_000_000_000L)).as("all lines are gone").isEqualTo(1);
     }
 
     @Test

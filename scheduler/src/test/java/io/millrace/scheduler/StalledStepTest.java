@@ -148,4 +148,43 @@ class StalledStepTest {
         }
         assertThat(computing.numLive()).isZero();
     }
+
+    /** An engine thread that is between two calls when shutdown gives up on it can be replaced in neither; it is met again in the next. */
+    @Test
+    void whoIsMetBetweenTwoCallsAtTheEndIsToldInTheNext() throws Exception {
+        Semaphore between = new Semaphore(0);
+        AtomicInteger numAwaited = new AtomicInteger();
+        FakeEngine computing = FakeEngine.builder().maxNumSeqs(4).build();
+        ForwardingEngine stuck = new ForwardingEngine(computing) {
+            @Override
+            public StepResult await(long ticket) {
+                if (numAwaited.incrementAndGet() > 1) {
+                    steps.acquireUninterruptibly();
+                }
+                return super.await(ticket);
+            }
+
+            @Override
+            public long runnerThreadId() {
+                between.acquireUninterruptibly();
+                return super.runnerThreadId();
+            }
+        };
+        EngineLoop loop = EngineLoop.start(stuck, new SchedulerConfig(4, 256, 256, 20), SchedulerListener.NONE,
+                LoopOptions.defaults().withAsyncScheduling(true).withLastStep(Duration.ofMillis(1)));
+        RecordingSink sink = new RecordingSink();
+        loop.submit(request(1, sink));
+        assertThat(sink.awaitFirstToken()).isTrue();
+        Thread shutdown = Thread.ofPlatform().start(() -> loop.shutdown(Duration.ZERO));
+        await("shutdown looks for it", () -> Arrays.stream(shutdown.getStackTrace()).anyMatch(f -> f.getMethodName().equals("parkNanos")));
+        between.release(1000);
+        assertThat(sink.awaitEnd()).isTrue();
+        assertThat(sink.reason).isEqualTo(FinishReason.ABORT);
+        shutdown.join(20_000);
+        assertThat(numAwaited).as("stuck in the second step").hasValue(2);
+        steps.release(1000);
+        await("the engine thread ends", () -> !loop.status().alive() && loop.status().numFreeBlocks() == 64);
+        assertThat(sink.numFinishes()).isEqualTo(1);
+        assertThat(sink.fault()).isNull();
+    }
 }

@@ -115,7 +115,7 @@ class SteadyStateTest {
 
     private static long bytesInQuietSteps() {
         FakeEngine engine = FakeEngine.builder().vocabSize(5000).maxModelLen(1024).maxNumSeqs(16).maxNumBatchedTokens(256).blocks(260, 16).build();
-        Scheduler scheduler = new Scheduler(engine, new SchedulerConfig(16, 256, 128, 10_000), System::nanoTime, SchedulerListener.NONE, 1);
+        Scheduler scheduler = new Scheduler(engine, new SchedulerConfig(16, 256, 128, 10_000), System::nanoTime, SchedulerListener.NONE, new IndexKey(1));
         int[] shared = Harness.prompt(0, 200);
         List<RequestState> requests = new ArrayList<>();
         for (int i = 0; i < 600; i++) {

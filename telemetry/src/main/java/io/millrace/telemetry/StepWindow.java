@@ -32,10 +32,11 @@ public final class StepWindow {
             return stepsPerSecond == 0;
         }
 
-        /** One line for the log. */
+        /** One line for the log: the rates of the window, and the load now. */
         public String line() {
             return String.format(Locale.ROOT,
-                    "prefill %.1f tok/s, decode %.1f tok/s, %.1f steps/s of %.1f sequences, busy %.0f %%, running %d, waiting %d, KV %.1f %%",
+                    "last 10 s: prefill %.1f tok/s, decode %.1f tok/s, %.1f steps/s of %.1f sequences, busy %.0f %%; now %d sequences running, %d waiting, "
+                            + "KV %.1f %%",
                     prefillTokensPerSecond, decodeTokensPerSecond, stepsPerSecond, meanBatch, 100 * busy, numRunning, numWaiting,
                     100 * kvUsage);
         }

@@ -108,7 +108,7 @@ class ServingMetricsTest {
         assertThat(value("millrace_fruitless_preemptions_total{" + LABELS + "}")).isEqualTo(1);
         assertThat(value("millrace_overlapped_steps_total{" + LABELS + "}")).isEqualTo(1);
         assertThat(value("millrace_runner_thread_cpu_seconds_total{" + LABELS + "}")).isEqualTo(1.5);
-        metrics.recordRejected("queue_full");
+        metrics.recordRejected("rate_limit_exceeded");
         assertThat(value("vllm:num_requests_running{" + LABELS + "}")).isEqualTo(5);
         assertThat(value("vllm:num_requests_waiting{" + LABELS + "}")).isEqualTo(2);
         assertThat(value("vllm:kv_cache_usage_perc{" + LABELS + "}")).isEqualTo(0.25);
@@ -116,7 +116,7 @@ class ServingMetricsTest {
         assertThat(value("vllm:iteration_tokens_total_sum{" + LABELS + "}")).isEqualTo(34);
         assertThat(value("millrace_steps_total{" + LABELS + "}")).isEqualTo(1);
         assertThat(text()).contains("millrace_step_phase_seconds_count{" + LABELS + ",phase=\"execute\"} 1",
-                "millrace_computed_tokens_total{engine=\"0\",kind=\"prefill\"", "reason=\"queue_full\"} 1.0");
+                "millrace_computed_tokens_total{engine=\"0\",kind=\"prefill\"", "reason=\"rate_limit_exceeded\"} 1.0");
         metrics.setLoad(0, 0, 0, 0);
         assertThat(value("vllm:kv_cache_usage_perc{" + LABELS + "}")).as("no cache at all").isZero();
     }

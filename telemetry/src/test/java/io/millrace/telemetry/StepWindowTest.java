@@ -24,7 +24,7 @@ class StepWindowTest {
         assertThat(s.numRunning()).isEqualTo(6);
         assertThat(s.numWaiting()).isEqualTo(7);
         assertThat(s.kvUsage()).isEqualTo(0.5);
-        assertThat(s.line()).contains("running 6", "waiting 7", "KV 50.0 %");
+        assertThat(s.line()).startsWith("last 10 s: ").contains("now 6 sequences running, 7 waiting, KV 50.0 %");
     }
 
     @Test

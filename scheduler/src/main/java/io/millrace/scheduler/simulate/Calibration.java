@@ -16,6 +16,7 @@ import io.millrace.scheduler.VirtualLoop;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.function.LongSupplier;
 
 /**
  * Measures steps of a real engine, of all the shapes that a {@link StepCost} tells apart: chunks of prompts at the beginning and late in a
@@ -30,16 +31,18 @@ public final class Calibration {
 
     private final Engine engine;
     private final VirtualLoop loop;
+    private final LongSupplier nanoTime;
     private final SplittableRandom random = new SplittableRandom(4711);
     private final List<CostFit.Sample> samples = new ArrayList<>();
     private final long deadline;
     private long stepNanos;
     private boolean measuring;
 
-    private Calibration(Engine engine, SchedulerConfig config, double seconds) {
+    private Calibration(Engine engine, SchedulerConfig config, double seconds, LongSupplier nanoTime) {
         this.engine = engine;
+        this.nanoTime = nanoTime;
         this.loop = new VirtualLoop(new Timed(engine), config, SchedulerListener.NONE);
-        this.deadline = System.nanoTime() + (long) (seconds * 1e9);
+        this.deadline = nanoTime.getAsLong() + (long) (seconds * 1e9);
     }
 
     /**
@@ -49,7 +52,12 @@ public final class Calibration {
      * @param source  what was measured, for people
      */
     public static CostFit.Fitted run(Engine engine, SchedulerConfig config, double seconds, String source) {
-        Calibration calibration = new Calibration(engine, config, seconds);
+        return run(engine, config, seconds, source, System::nanoTime);
+    }
+
+    /** @param nanoTime by which steps are measured */
+    static CostFit.Fitted run(Engine engine, SchedulerConfig config, double seconds, String source, LongSupplier nanoTime) {
+        Calibration calibration = new Calibration(engine, config, seconds, nanoTime);
         calibration.measure();
         return CostFit.fit(calibration.samples, source);
     }
@@ -63,7 +71,7 @@ public final class Calibration {
         batch(Math.min(limits.maxNumSeqs(), 4), Math.min(longest, 32));
         measuring = true;
         // Cheap shapes first and each several times over, so that short times see all kinds; then the long ones.
-        for (int round = 0; round < 1000 && (round == 0 || System.nanoTime() < deadline); round++) {
+        for (int round = 0; round < 1000 && (round == 0 || nanoTime.getAsLong() - deadline < 0); round++) {
             for (int length : new int[] {1, longest / 16, longest / 4, longest}) {
                 for (int sequences = 1; sequences <= Math.min(limits.maxNumSeqs(), MOST_SEQUENCES); sequences *= 4) {
                     if ((long) sequences * (length + DECODE_STEPS) <= Math.min(cacheTokens, MOST_TOKENS) && !outOfTime()) {
@@ -75,7 +83,7 @@ public final class Calibration {
     }
 
     private boolean outOfTime() {
-        return samples.size() >= 4 * StepCost.NUM_TERMS && System.nanoTime() >= deadline;
+        return samples.size() >= 4 * StepCost.NUM_TERMS && nanoTime.getAsLong() - deadline >= 0;
     }
 
     private void batch(int sequences, int length) {
@@ -123,9 +131,9 @@ public final class Calibration {
 
         @Override
         public StepResult execute(StepPlan plan) {
-            long start = System.nanoTime();
+            long start = nanoTime.getAsLong();
             StepResult result = engine.execute(plan);
-            stepNanos = Math.max(1, System.nanoTime() - start);
+            stepNanos = Math.max(1, nanoTime.getAsLong() - start);
             return result;
         }
     }

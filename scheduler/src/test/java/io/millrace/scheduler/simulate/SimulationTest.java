@@ -164,16 +164,4 @@ class SimulationTest {
         assertThat(series.peaks(Quantity.RUNNING, 10)).containsOnly(1);
     }
 
-    /** Property: a real engine can be measured through the same loop, and the fit predicts it. Here one that takes no time to speak of. */
-    @Test
-    void calibrationMeasuresAnEngine() {
-        EngineLimits limits = Simulation.limits(256, 16, 128, 100, 16);
-        SimulatedEngine engine = new SimulatedEngine(limits);
-        for (int id = 1; id < 100_000; id++) {
-            engine.setNumOutput(id, 1000);
-        }
-        CostFit.Fitted fitted = Calibration.run(engine, SchedulerConfig.defaults(limits), 0.05, "nothing");
-        assertThat(fitted.numSteps()).isGreaterThan(20);
-        assertThat(fitted.cost().fixedNanos()).isLessThan(50_000_000);
-    }
 }

@@ -1,5 +1,6 @@
 package io.millrace.server.bench;
 
+import io.millrace.scheduler.RejectedException;
 import io.millrace.scheduler.simulate.Latencies;
 import io.millrace.scheduler.simulate.SimulationResult;
 import io.millrace.scheduler.simulate.SimulationResult.Group;
@@ -20,7 +21,7 @@ public final class ScheduleReport {
         double seconds = result.virtualSeconds();
         Table table = new Table().heading(heading)
                 .row("completed", Texts.count(all.completed()))
-                .row("refused", Texts.count(all.rejected()) + (result.rejections().isEmpty() ? "" : " " + lower(result.rejections())))
+                .row("refused", Texts.count(all.rejected()) + (result.rejections().isEmpty() ? "" : " " + byCode(result.rejections())))
                 .row("virtual time, s", Texts.rate(seconds))
                 .row("requests/s", Texts.rate(all.completed() / seconds))
                 .row("output tokens/s", Texts.rate(all.outputTokens() / seconds))
@@ -64,6 +65,12 @@ public final class ScheduleReport {
                 Texts.rate(values.millis(99)), Texts.rate(values.millis(100)));
     }
 
+    private static Map<String, Integer> byCode(Map<RejectedException.Kind, Integer> counts) {
+        Map<String, Integer> result = new TreeMap<>();
+        counts.forEach((kind, count) -> result.put(kind.code(), count));
+        return result;
+    }
+
     private static Map<String, Integer> lower(Map<? extends Enum<?>, Integer> counts) {
         Map<String, Integer> result = new TreeMap<>();
         counts.forEach((kind, count) -> result.put(kind.name().toLowerCase(Locale.ROOT), count));
@@ -78,7 +85,7 @@ public final class ScheduleReport {
         map.put("num_step_sequences", result.numEntries());
         map.put("num_preemptions", result.numPreemptions());
         map.put("prefix_cache_hit_rate", result.hitRate());
-        map.put("rejections", lower(result.rejections()));
+        map.put("rejections", byCode(result.rejections()));
         map.put("finish_reasons", lower(result.finishReasons()));
         map.put("schedule_hash", Long.toHexString(result.scheduleHash()));
         put(map, result.all(), result.virtualSeconds());

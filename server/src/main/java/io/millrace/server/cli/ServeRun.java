@@ -187,7 +187,7 @@ final class ServeRun {
     private static void shutDown(ServerConfig config, Generation generation, HttpServer server) {
         var status = generation.service().status();
         int open = status.numRunning() + status.numWaiting();
-        LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " requests may finish within "
+        LOG.log(Level.INFO, open == 0 ? "shutting down" : "shutting down: " + open + " sequences may finish within "
                 + config.get(Settings.SHUTDOWN_TIMEOUT).toSeconds() + " s; a second signal ends them at once");
         server.close();
         generation.close();

@@ -65,14 +65,11 @@ public final class Generation {
     private static ApiException refusal(RejectedException e) {
         int retryAfter = Math.max(1, e.retryAfterSeconds());
         return switch (e.kind()) {
-            case QUEUE_FULL -> new ApiException(429, "rate_limit_error", "rate_limit_exceeded", null, e.getMessage(), retryAfter);
-            case TENANT_BUSY -> new ApiException(429, "rate_limit_error", "key_concurrency_exceeded", null, e.getMessage(), retryAfter);
-            case TENANT_RATE -> new ApiException(429, "rate_limit_error", "key_token_rate_exceeded", null, e.getMessage(), retryAfter);
-            case TOO_LONG -> ApiException.badRequest("context_length_exceeded", "prompt", e.getMessage());
-            case TOO_MANY -> ApiException.badRequest("too_many_choices", "n", e.getMessage());
-            case SHUTTING_DOWN -> ApiException.unavailable("shutting_down", e.getMessage(), retryAfter);
-            case STALLED -> ApiException.unavailable("engine_stalled", e.getMessage(), retryAfter);
-            case ENGINE_DEAD -> ApiException.unavailable("engine_dead", e.getMessage(), retryAfter);
+            case QUEUE_FULL, TENANT_BUSY, TENANT_RATE ->
+                    new ApiException(429, "rate_limit_error", e.kind().code(), null, e.getMessage(), retryAfter);
+            case TOO_LONG -> ApiException.badRequest(e.kind().code(), "prompt", e.getMessage());
+            case TOO_MANY -> ApiException.badRequest(e.kind().code(), "n", e.getMessage());
+            case SHUTTING_DOWN, STALLED, ENGINE_DEAD -> ApiException.unavailable(e.kind().code(), e.getMessage(), retryAfter);
         };
     }
 

@@ -21,7 +21,6 @@ import io.millrace.telemetry.ThreadTimes;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.util.List;
-import java.util.Locale;
 
 /**
  * Hands the scheduler's events to the metrics of {@code /metrics}, to the rates of the log line, and one pulse per step to {@link #pulses}.
@@ -180,6 +179,6 @@ public final class SchedulerMetrics implements SchedulerListener {
 
     @Override
     public void onRejected(RejectedException.Kind kind) {
-        metrics.recordRejected(kind.name().toLowerCase(Locale.ROOT));
+        metrics.recordRejected(kind.code());
     }
 }

@@ -63,7 +63,7 @@ class SignalTest {
                 assertThat(events.getLast().at("/usage/completion_tokens").intValue()).isEqualTo(400);
             }
             assertThat(server.awaitEnd()).isEqualTo(SIGTERM_EXIT);
-            assertThat(server.log()).contains("requests may finish within 60 s", "ended");
+            assertThat(server.log()).contains("50 sequences may finish within 60 s", "ended");
         }
     }
 

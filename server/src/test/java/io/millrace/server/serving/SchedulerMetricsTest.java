@@ -65,7 +65,7 @@ class SchedulerMetricsTest {
                 "vllm:time_to_first_token_seconds_count{" + labels + "} 5", "vllm:inter_token_latency_seconds_count{" + labels + "} 25",
                 "vllm:request_queue_time_seconds_count{" + labels + "} 5", "vllm:num_requests_running{" + labels + "} 0.0",
                 "vllm:kv_cache_usage_perc{" + labels + "} 0.0", "vllm:request_generation_tokens_sum{" + labels + "} 30.0",
-                "millrace_requests_rejected_total{" + labels + ",reason=\"queue_full\"} 1.0", "block_size=\"16\"");
+                "millrace_requests_rejected_total{" + labels + ",reason=\"rate_limit_exceeded\"} 1.0", "block_size=\"16\"");
     }
 
     /** Every step leaves one pulse, whose numbers are those of the step; the thread's share of it is in metrics and log line. */
