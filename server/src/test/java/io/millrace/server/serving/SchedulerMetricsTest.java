@@ -103,7 +103,7 @@ class SchedulerMetricsTest {
             }
             assertThat(reader.poll(pulse)).isFalse();
             assertThat(cpu).as("five steps that compute for 2 ms each, or are kept from it").isPositive();
-            assertThat(metrics.line(loop)).contains("running 0", "waiting 0", "KV 0.0 %", "slowest step", "engine thread CPU");
+            assertThat(metrics.line(loop)).contains("now 0 sequences running, 0 waiting", "KV 0.0 %", "slowest step", "engine thread CPU");
             assertThat(text(metrics, loop)).contains("millrace_step_run_queue_wait_seconds_total{")
                     .doesNotContain("millrace_step_thread_cpu_seconds_total{engine=\"0\",model_name=\"tiny\"} 0.0\n");
         }
