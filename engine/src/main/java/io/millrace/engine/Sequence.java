@@ -75,6 +75,10 @@ public final class Sequence {
         return tokenIds[position];
     }
 
+    public int lastTokenId() {
+        return tokenIds[numTokens - 1];
+    }
+
     public void append(int tokenId) {
         if (numTokens == tokenIds.length) {
             tokenIds = Arrays.copyOf(tokenIds, 2 * numTokens);

@@ -31,12 +31,19 @@ import io.millrace.engine.Sequence;
 final class KvAllocator {
     /** Between two looks at who holds what of a waiting prompt and of those it may displace; a look costs as much as hits. */
     private static final int STEPS_PER_LOOK = 16;
+    private static final int LOOK_AHEAD = 32;
 
     private final int blockSize;
     private final PrefixIndex index;
     private final BlockPool pool;
     /** Per block, how many of those that may be displaced hold it; all zero between calls. */
     private final int[] numGiven;
+    /** Who is about to have a full block indexed, and that block and its parent. */
+    private final RequestState[] filling = new RequestState[LOOK_AHEAD];
+    private final int[] own = new int[LOOK_AHEAD];
+    private final int[] parents = new int[LOOK_AHEAD];
+    private final long[] hashes = new long[LOOK_AHEAD];
+    private int numFilling;
     private int[] holders;
 
     /**
@@ -236,6 +243,35 @@ final class KvAllocator {
         request.numIndexedBlocks = k;
     }
 
+    /**
+     * {@link #indexComputed} will be called with these: should it index one block, as for one sequence in so many that only decode, what
+     * that looks up is asked for with that of others. {@link #lookAhead} must follow the last.
+     */
+    void expectComputed(RequestState request, int numTokens) {
+        if (numTokens / blockSize == request.numIndexedBlocks + 1) {
+            filling[numFilling++] = request;
+            if (numFilling == filling.length) {
+                lookAhead();
+            }
+        }
+    }
+
+    void lookAhead() {
+        for (int i = 0; i < numFilling; i++) {
+            Sequence sequence = filling[i].sequence;
+            int k = filling[i].numIndexedBlocks;
+            parents[i] = k == 0 ? PrefixIndex.ROOT : sequence.blockIds()[k - 1];
+            own[i] = sequence.blockIds()[k];
+        }
+        index.touch(own, parents, numFilling);
+        for (int i = 0; i < numFilling; i++) {
+            hashes[i] = index.next(index.hashOf(parents[i], filling[i].salt), filling[i].sequence.tokenIds(), filling[i].numIndexedBlocks * blockSize);
+            filling[i] = null;
+        }
+        index.fetch(hashes, numFilling);
+        numFilling = 0;
+    }
+
     private int indexBlock(RequestState request, int k) {
         int[] blockIds = request.sequence.blockIds();
         int parent = k == 0 ? PrefixIndex.ROOT : blockIds[k - 1];
@@ -274,26 +310,28 @@ final class KvAllocator {
      *
      * @throws IllegalStateException with the numbers
      */
-    void checkIntegrity(RequestList running, RequestList leaving) {
+    void checkIntegrity(RunningList running, RequestList leaving) {
         holders = holders == null ? new int[pool.numBlocks()] : holders;
-        countHolders(running);
-        countHolders(leaving);
+        for (int i = 0; i < running.size(); i++) {
+            countHolders(running.get(i));
+        }
+        for (RequestState r = leaving.head(); r != null; r = r.next) {
+            countHolders(r);
+        }
         pool.checkIntegrity(holders);
         index.checkIntegrity();
     }
 
-    private void countHolders(RequestList list) {
-        for (RequestState r = list.head(); r != null; r = r.next) {
-            Sequence sequence = r.sequence;
-            int[] blockIds = sequence.blockIds();
-            for (int k = 0; k < sequence.numBlocks(); k++) {
-                holders[blockIds[k]]++;
-                boolean isIndexed = index.contains(blockIds[k]);
-                Lifecycle.check(isIndexed == k < r.numIndexedBlocks, r, "counts wrongly how many of its blocks are indexed");
-                Lifecycle.check(!isIndexed || index.isAbout(blockIds[k], k == 0 ? PrefixIndex.ROOT : blockIds[k - 1], r.salt,
-                        sequence.tokenIds(), k * blockSize), r, "holds an indexed block that is about other tokens");
-            }
-            Lifecycle.check(r.numIndexedBlocks <= sequence.numBlocks(), r, "has more indexed blocks than blocks");
+    private void countHolders(RequestState r) {
+        Sequence sequence = r.sequence;
+        int[] blockIds = sequence.blockIds();
+        for (int k = 0; k < sequence.numBlocks(); k++) {
+            holders[blockIds[k]]++;
+            boolean isIndexed = index.contains(blockIds[k]);
+            Lifecycle.check(isIndexed == k < r.numIndexedBlocks, r, "counts wrongly how many of its blocks are indexed");
+            Lifecycle.check(!isIndexed || index.isAbout(blockIds[k], k == 0 ? PrefixIndex.ROOT : blockIds[k - 1], r.salt,
+                    sequence.tokenIds(), k * blockSize), r, "holds an indexed block that is about other tokens");
         }
+        Lifecycle.check(r.numIndexedBlocks <= sequence.numBlocks(), r, "has more indexed blocks than blocks");
     }
 }

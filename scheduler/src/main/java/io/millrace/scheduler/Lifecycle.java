@@ -8,7 +8,7 @@ import java.util.function.LongSupplier;
  * published numbers in step with each other, so that planning and settling need not. Owned by the engine thread.
  */
 final class Lifecycle {
-    final RequestList running = new RequestList();
+    final RunningList running;
     /** Ended, but still part of a step under way: they keep their blocks, and the engine their sequence, until it is settled. */
     private final RequestList leaving = new RequestList();
     final WaitingQueue waiting;
@@ -23,10 +23,12 @@ final class Lifecycle {
     private final boolean prefixCaching;
     private long nextArrivalOrder;
 
-    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, SchedulerConfig config, IndexKey indexKey) {
+    /** @param maxRunning at once */
+    Lifecycle(Engine engine, LongSupplier nanoTime, RequestEvents events, SchedulerConfig config, int maxRunning, IndexKey indexKey) {
         this.engine = engine;
         this.nanoTime = nanoTime;
         this.events = events;
+        this.running = new RunningList(maxRunning);
         this.prefixCaching = config.prefixCaching();
         this.waiting = new WaitingQueue(QueueOrder.of(config.queue(), nanoTime.getAsLong()));
         this.tenants = new TenantAccounts(config.queue());
@@ -116,11 +118,11 @@ final class Lifecycle {
     /** From the queue to the running ones, which stand in the order of the policy. */
     void run(RequestState request) {
         waiting.remove(request);
-        RequestState next = null;
-        for (RequestState r = running.tail(); r != null && waiting.order().ranksBefore(request, r); r = r.previous) {
-            next = r;
+        int place = running.size();
+        while (place > 0 && waiting.order().ranksBefore(request, running.get(place - 1))) {
+            place--;
         }
-        running.addBefore(request, next);
+        running.insert(place, request);
         request.phase = RequestState.Phase.RUNNING;
     }
 
@@ -219,8 +221,8 @@ final class Lifecycle {
 
     /** Tells every request its end and changes nothing else: {@link #finishAll} must follow when the step in progress has returned. */
     void tellAll(FinishReason reason, String message) {
-        for (RequestState r = running.head(); r != null; r = r.next) {
-            tell(r, reason, message);
+        for (int i = 0; i < running.size(); i++) {
+            tell(running.get(i), reason, message);
         }
         waiting.forEach(r -> tell(r, reason, message));
     }
@@ -251,10 +253,11 @@ final class Lifecycle {
      */
     void checkIntegrity() {
         int numDeadlines = 0;
-        for (RequestState r = running.head(); r != null; r = r.next) {
+        for (int i = 0; i < running.size(); i++) {
+            RequestState r = running.get(i);
             check(kv.numMissing(r, r.sequence.numComputedTokens()) == 0, r, "has computed tokens without a block");
             check(r.phase == RequestState.Phase.RUNNING && r.begun, r, "is in the running list");
-            check(r.previous == null || waiting.order().ranksBefore(r.previous, r), r, "runs out of order");
+            check(i == 0 || waiting.order().ranksBefore(running.get(i - 1), r), r, "runs out of order");
             numDeadlines += r.hasDeadline() ? 1 : 0;
         }
         waiting.checkIntegrity();

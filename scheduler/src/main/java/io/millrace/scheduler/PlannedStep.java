@@ -4,8 +4,12 @@ import io.millrace.engine.StepPlan;
 
 /** A plan and the requests behind its entries, until it is settled. Reused; allocates nothing. */
 final class PlannedStep {
+    static final int TOUCHED_TOGETHER = 32;
+
     final StepPlan plan;
     private final RequestState[] requests;
+    /** Kept, or nobody would look. */
+    private int touched;
 
     PlannedStep(int maxSequences) {
         plan = new StepPlan(maxSequences);
@@ -26,6 +30,26 @@ final class PlannedStep {
         request.numInFlight++;
         request.numPending += plan.samples(i) ? 1 : 0;
         request.plannedEntry = i;
+    }
+
+    /** Tells which blocks will be full when this step is settled. */
+    void expectComputed(KvAllocator kv) {
+        for (int i = 0; i < plan.size(); i++) {
+            if (requests[i].phase == RequestState.Phase.RUNNING) {
+                kv.expectComputed(requests[i], plan.firstPosition(i) + plan.numTokens(i));
+            }
+        }
+        kv.lookAhead();
+    }
+
+    /** Looks at the sequences of the next entries side by side, where settling one after the other would wait for the memory of each. */
+    void touch(int first) {
+        int end = Math.min(first + TOUCHED_TOGETHER, plan.size());
+        int sum = 0;
+        for (int i = first; i < end; i++) {
+            sum += plan.sequence(i).lastTokenId();
+        }
+        touched = sum;
     }
 
     /** The step will not be settled: it has failed. */

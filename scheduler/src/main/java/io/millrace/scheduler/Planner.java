@@ -9,10 +9,11 @@ import java.util.function.LongSupplier;
  */
 final class Planner {
     private static final int UNKNOWN = -1;
+    private static final int TOUCHED_TOGETHER = 32;
 
     private final Lifecycle requests;
     private final KvAllocator kv;
-    private final RequestList running;
+    private final RunningList running;
     private final WaitingQueue waiting;
     private final StepBudget budget;
     private final LongSupplier nanoTime;
@@ -34,6 +35,8 @@ final class Planner {
     private int numPrompts;
     private int numDecodes;
     private int numChunks;
+    /** Kept, or nobody would look. */
+    private int touched;
 
     Planner(Lifecycle requests, StepBudget budget, LongSupplier nanoTime, int maxRunning, int blockSize) {
         this.requests = requests;
@@ -65,7 +68,11 @@ final class Planner {
         requests.expire();
         admissionClosed = false;
         // The one look at all who run: most only decode.
-        for (RequestState r = running.head(); r != null; r = r.next) {
+        for (int i = 0; i < running.size(); i++) {
+            if (i % TOUCHED_TOGETHER == 0) {
+                touch(i);
+            }
+            RequestState r = running.get(i);
             int remaining = r.numRemaining();
             if (remaining == 1) {
                 planRunning(r);
@@ -89,6 +96,17 @@ final class Planner {
         numPrompts = 0;
         admitWaiting(null);
         fill(step);
+    }
+
+    /** Looks at the next running requests side by side, where planning one after the other would wait for the memory of each. */
+    private void touch(int first) {
+        int end = Math.min(first + TOUCHED_TOGETHER, running.size());
+        int sum = 0;
+        for (int i = first; i < end; i++) {
+            RequestState r = running.get(i);
+            sum += r.sequence.numBlocks() + r.numInFlight;
+        }
+        touched = sum;
     }
 
     private void planPrompt(RequestState request) {
@@ -166,7 +184,8 @@ final class Planner {
         if (nobodyToPreempt && !isOldest) {
             return null;
         }
-        for (RequestState r = running.tail(); r != request; r = r.previous) {
+        RequestState r;
+        for (int i = running.size() - 1; (r = running.get(i)) != request; i--) {
             if (!kv.isLending(r) && (isOldest || !r.hasYetToProgress())) {
                 return r;
             }
@@ -237,7 +256,8 @@ final class Planner {
     /** Blocks that running requests still need for the tokens they have. */
     private int numPromised() {
         int promised = 0;
-        for (RequestState r = running.head(); r != null; r = r.next) {
+        for (int i = 0; i < running.size(); i++) {
+            RequestState r = running.get(i);
             promised += kv.numMissing(r, r.numTokensToCompute());
         }
         return promised;
@@ -259,7 +279,8 @@ final class Planner {
         }
         int count = 0;
         int promised = 0;
-        for (RequestState r = running.tail(); r != null; r = r.previous) {
+        for (int i = running.size() - 1; i >= 0; i--) {
+            RequestState r = running.get(i);
             if (order.mayDisplace(request, r) && !kv.isLending(r)) {
                 displaceable[count++] = r;
             } else {

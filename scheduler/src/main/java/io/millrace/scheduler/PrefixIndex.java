@@ -145,7 +145,7 @@ final class PrefixIndex {
                 h = next(h, tokenIds, k * blockSize);
                 hashes[k - begin] = h;
             }
-            fetch(end - begin);
+            fetch(hashes, end - begin);
             for (int k = begin; k < end; k++) {
                 if (addIfAbsent(hashes[k - begin], blockIds[k], parentId, salt, tokenIds, k * blockSize) != blockIds[k]) {
                     return k;
@@ -163,7 +163,7 @@ final class PrefixIndex {
             for (int i = begin; i < end; i++) {
                 hashes[i - begin] = hash[blockIds[i]];
             }
-            fetch(end - begin);
+            fetch(hashes, end - begin);
             for (int i = begin; i < end; i++) {
                 remove(blockIds[i]);
             }
@@ -171,10 +171,20 @@ final class PrefixIndex {
     }
 
     /** Looks at the places of {@code count} hashes at once: what is not in the processor's caches comes side by side, not one after the other. */
-    private void fetch(int count) {
+    void fetch(long[] hashes, int count) {
         long sum = 0;
         for (int i = 0; i < count; i++) {
             sum += slots[(int) hashes[i] & mask];
+        }
+        fetched = sum;
+    }
+
+    /** Looks at what is kept of blocks that are about to be added and of their parents, in the same way. */
+    void touch(int[] blockIds, int[] parentIds, int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            int id = blockIds[i];
+            sum += hash[id] + parent[id] + tokens[id * blockSize] + (parentIds[i] == ROOT ? 0 : hash[parentIds[i]]);
         }
         fetched = sum;
     }

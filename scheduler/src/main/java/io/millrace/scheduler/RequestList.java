@@ -14,10 +14,6 @@ final class RequestList {
         return head;
     }
 
-    RequestState tail() {
-        return tail;
-    }
-
     int size() {
         return size;
     }

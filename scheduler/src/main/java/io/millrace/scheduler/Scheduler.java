@@ -49,11 +49,11 @@ final class Scheduler {
     Scheduler(Engine engine, SchedulerConfig config, LongSupplier nanoTime, SchedulerListener listener, IndexKey indexKey) {
         EngineLimits limits = engine.limits();
         this.nanoTime = nanoTime;
-        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config, indexKey);
-        requests.progress.lastStepNanos = nanoTime.getAsLong();
         int maxTokens = Math.min(config.maxNumBatchedTokens(), limits.maxNumBatchedTokens());
         // A place per budgeted token at most: then decodes, which go first, always leave a token for the oldest unfinished prompt.
         this.maxRunning = Math.min(Math.min(config.maxNumSeqs(), limits.maxNumSeqs()), maxTokens);
+        this.requests = new Lifecycle(engine, nanoTime, new RequestEvents(listener), config, maxRunning, indexKey);
+        requests.progress.lastStepNanos = nanoTime.getAsLong();
         this.planner = new Planner(requests, new StepBudget(limits, maxTokens, config.maxPrefillChunk()), nanoTime, maxRunning,
                 limits.blockSize());
         this.settler = new Settler(requests, limits);
