@@ -31,19 +31,13 @@ import io.millrace.engine.Sequence;
 final class KvAllocator {
     /** Between two looks at who holds what of a waiting prompt and of those it may displace; a look costs as much as hits. */
     private static final int STEPS_PER_LOOK = 16;
-    private static final int LOOK_AHEAD = 32;
 
     private final int blockSize;
     private final PrefixIndex index;
     private final BlockPool pool;
     /** Per block, how many of those that may be displaced hold it; all zero between calls. */
     private final int[] numGiven;
-    /** Who is about to have a full block indexed, and that block and its parent. */
-    private final RequestState[] filling = new RequestState[LOOK_AHEAD];
-    private final int[] own = new int[LOOK_AHEAD];
-    private final int[] parents = new int[LOOK_AHEAD];
-    private final long[] hashes = new long[LOOK_AHEAD];
-    private int numFilling;
+    private final IndexLookAhead lookAhead;
     private int[] holders;
 
     /**
@@ -54,6 +48,7 @@ final class KvAllocator {
         this.index = new PrefixIndex(limits.numBlocks(), blockSize, key);
         this.pool = new BlockPool(limits.numBlocks(), blockSize, index, retain);
         this.numGiven = new int[limits.numBlocks()];
+        this.lookAhead = new IndexLookAhead(index, blockSize);
     }
 
     int numBlocks() {
@@ -243,33 +238,9 @@ final class KvAllocator {
         request.numIndexedBlocks = k;
     }
 
-    /**
-     * {@link #indexComputed} will be called with these: should it index one block, as for one sequence in so many that only decode, what
-     * that looks up is asked for with that of others. {@link #lookAhead} must follow the last.
-     */
-    void expectComputed(RequestState request, int numTokens) {
-        if (numTokens / blockSize == request.numIndexedBlocks + 1) {
-            filling[numFilling++] = request;
-            if (numFilling == filling.length) {
-                lookAhead();
-            }
-        }
-    }
-
-    void lookAhead() {
-        for (int i = 0; i < numFilling; i++) {
-            Sequence sequence = filling[i].sequence;
-            int k = filling[i].numIndexedBlocks;
-            parents[i] = k == 0 ? PrefixIndex.ROOT : sequence.blockIds()[k - 1];
-            own[i] = sequence.blockIds()[k];
-        }
-        index.touch(own, parents, numFilling);
-        for (int i = 0; i < numFilling; i++) {
-            hashes[i] = index.next(index.hashOf(parents[i], filling[i].salt), filling[i].sequence.tokenIds(), filling[i].numIndexedBlocks * blockSize);
-            filling[i] = null;
-        }
-        index.fetch(hashes, numFilling);
-        numFilling = 0;
+    /** Who will be asked for {@link #indexComputed} soon: what that looks up can be fetched together. */
+    IndexLookAhead lookAhead() {
+        return lookAhead;
     }
 
     private int indexBlock(RequestState request, int k) {

@@ -33,13 +33,13 @@ final class PlannedStep {
     }
 
     /** Tells which blocks will be full when this step is settled. */
-    void expectComputed(KvAllocator kv) {
+    void tell(IndexLookAhead lookAhead) {
         for (int i = 0; i < plan.size(); i++) {
             if (requests[i].phase == RequestState.Phase.RUNNING) {
-                kv.expectComputed(requests[i], plan.firstPosition(i) + plan.numTokens(i));
+                lookAhead.expect(requests[i], plan.firstPosition(i) + plan.numTokens(i));
             }
         }
-        kv.lookAhead();
+        lookAhead.finish();
     }
 
     /** Looks at the sequences of the next entries side by side, where settling one after the other would wait for the memory of each. */

@@ -17,7 +17,7 @@ final class Settler {
     }
 
     void settle(PlannedStep step, StepResult result, long now) {
-        step.expectComputed(requests.kv);
+        step.tell(requests.kv.lookAhead());
         for (int i = 0; i < step.plan.size(); i++) {
             if (i % PlannedStep.TOUCHED_TOGETHER == 0) {
                 step.touch(i);
