@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 /** {@code docs/errors.md} against the sources. */
 class ErrorCodesTest {
     private static final Pattern CODE = Pattern.compile("\\b([A-Z]{2,10})-(\\d{3})\\b");
-    private static final Pattern TEXT = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"");
+    private static final Pattern TEXT = Pattern.compile("\"(?:[^\"\\\\]++|\\\\.)*+\"");
     /** {@code ST-001}, {@code ST-001 to 008}, {@code CLI-007, 008, 009} and all three in one. */
     private static final Pattern ROW_PART = Pattern.compile("(?:([A-Z]{2,10})-)?(\\d{3})(?: to (\\d{3}))?");
     /** Written like a code, but a standard's name. */
