@@ -29,7 +29,6 @@ import org.junit.jupiter.params.provider.CsvSource;
  * token is allowed. Tokens are drawn evenly from all that are allowed, which is harsher than any temperature.
  */
 class MaskedSamplingTest {
-    private static final int END = 0;
     private static final int MAX_TOKENS = 400;
     /** The validator and JSON Schema's ECMA-262 differ here (Java's regular expressions, a list of top-level domains), or formats are not ours to check. */
     private static final String NOT_COMPARED = ".*(\\\\\\\\p\\{|\\\\\\\\s|\\\\\\\\S|\\\\\\\\w|\\\\\\\\W|\\\\\\\\d|\\\\\\\\c|\\\\\\\\a|\"format\":\"(email|idn-|iri|json-pointer|relative|regex|uri|hostname)|bignum|\"not\":).*";
@@ -39,7 +38,7 @@ class MaskedSamplingTest {
     void randomTextsValidate(String folder, int runs) {
         ByteVocabulary vocabulary;
         try (Tokenizer tokenizer = HfTokenizer.load(Grammars.data(folder))) {
-            vocabulary = ByteVocabulary.of(tokenizer, tokenizer.vocabSize(), new int[] {END});
+            vocabulary = ByteVocabulary.of(tokenizer, tokenizer.vocabSize() + 1, new int[] {tokenizer.vocabSize()});
         }
         ConstraintCompiler compiler = new ConstraintCompiler(() -> vocabulary);
         Random random = new Random(7);
@@ -107,12 +106,13 @@ class MaskedSamplingTest {
     /** Null if it did not end in {@link #MAX_TOKENS}, from half of which it is led to the end. */
     private static String sample(Constraint constraint, ByteVocabulary vocabulary, Random random) {
         ConstraintCursor cursor = constraint.begin();
+        int end = vocabulary.size() - 1;
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment mask = arena.allocate(ConstraintCursor.maskBytes(vocabulary.size()), 8);
             for (int step = 0; step < MAX_TOKENS; step++) {
-                cursor.fill(mask, new int[] {END});
-                boolean mayEnd = (mask.get(ValueLayout.JAVA_INT, 0) & 1) != 0;
+                cursor.fill(mask, new int[] {end});
+                boolean mayEnd = (mask.getAtIndex(ValueLayout.JAVA_INT, end / 32) >>> end % 32 & 1) != 0;
                 assertThat(mayEnd).isEqualTo(cursor.accepts());
                 if (mayEnd && (step > MAX_TOKENS / 2 || random.nextInt(8) == 0 || cursor.isComplete())) {
                     return out.toString(StandardCharsets.UTF_8);
@@ -143,7 +143,8 @@ class MaskedSamplingTest {
         for (long w = 0; w < words; w++) {
             count += Long.bitCount(mask.getAtIndex(ValueLayout.JAVA_LONG, w));
         }
-        int wanted = count <= 0 ? -1 : random.nextInt(count) + (endAllowed ? 1 : 0);
+        // The end has the last id.
+        int wanted = count <= 0 ? -1 : random.nextInt(count);
         for (long w = 0; w < words && wanted >= 0; w++) {
             long word = mask.getAtIndex(ValueLayout.JAVA_LONG, w);
             if (wanted >= Long.bitCount(word)) {

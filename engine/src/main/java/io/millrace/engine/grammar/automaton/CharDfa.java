@@ -305,6 +305,11 @@ public final class CharDfa implements CharMachine {
     }
 
     @Override
+    public boolean isUniform() {
+        return partition.size() == 1;
+    }
+
+    @Override
     public int freeRun(int state) {
         return freeRun[state];
     }

@@ -24,6 +24,11 @@ public interface CharMachine {
         return stepsWithin(state, 0, CharSet.MAX_CHAR);
     }
 
+    /** Whether all characters do the same wherever they come, so that nobody needs to know which one it is. */
+    default boolean isUniform() {
+        return false;
+    }
+
     /** A number n such that every text of up to n {@link SafeChars} characters may follow. 0 is always true. */
     int freeRun(int state);
 

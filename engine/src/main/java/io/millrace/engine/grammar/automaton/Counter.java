@@ -25,6 +25,11 @@ public record Counter(int min, int max) implements CharMachine {
     }
 
     @Override
+    public boolean isUniform() {
+        return true;
+    }
+
+    @Override
     public int freeRun(int state) {
         return max == UNLIMITED ? UNLIMITED : max - state;
     }

@@ -88,7 +88,10 @@ public final class StringPart extends Part {
         if (Utf8.remaining(pending) == 0) {
             return contentOrDead(content.step(q, Utf8.first(pending)));
         }
-        return content.stepsWithin(q, Utf8.first(pending), Utf8.last(pending)) ? state(UTF8, pending, q) : DEAD;
+        if (!content.stepsWithin(q, Utf8.first(pending), Utf8.last(pending))) {
+            return DEAD;
+        }
+        return state(UTF8, content.isUniform() ? Utf8.canonical(pending) : pending, q);
     }
 
     private long escape(int q, int b) {

@@ -33,6 +33,20 @@ final class Utf8 {
         return last(next) < first(next) ? INVALID : next;
     }
 
+    /**
+     * One of all beginnings that can go on in the same ways and differ only in which character comes of them. Those that exclude some bytes
+     * (after E0, ED, F0, F4) stay what they are.
+     */
+    static int canonical(int pending) {
+        int length = pending >>> 23;
+        int shift = 6 * remaining(pending);
+        int first = (pending & 0x1FFFFF) << shift;
+        int last = first + (1 << shift) - 1;
+        boolean whole = first >= SMALLEST[length] && last <= 0x10FFFF && (last < 0xD800 || first > 0xDFFF);
+        // U+0080, U+1000 and U+40000 are the first of their kind.
+        return whole ? pack(length, remaining(pending), (length == 1 ? 2 : 1) << 6 * (length - remaining(pending))) : pending;
+    }
+
     static int remaining(int pending) {
         return pending >>> 21 & 3;
     }
