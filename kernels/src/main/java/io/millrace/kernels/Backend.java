@@ -1,6 +1,8 @@
 package io.millrace.kernels;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Map;
 import java.util.function.Consumer;
 
@@ -10,7 +12,7 @@ import java.util.function.Consumer;
  * Allocation happens only at start-up: {@link #run} allocates nothing, on or off heap.
  */
 public interface Backend extends AutoCloseable {
-    /** Short stable name: {@code cpu}, {@code reference}. */
+    /** Short stable name: {@code cpu}, {@code reference}, {@code cuda}. */
     String name();
 
     /** One line for people: instruction set, threads, why this one was chosen. */
@@ -31,8 +33,26 @@ public interface Backend extends AutoCloseable {
      */
     Batch batch(int slot);
 
-    /** An F32 activation buffer {@code [capacity of extent, cols]}, zeroed. */
+    /**
+     * An activation buffer {@code [capacity of extent, cols]}, zeroed, of the type that this backend computes with: F32, or BF16 on a GPU. What a
+     * run leaves in one that later ops of the program have read is the backend's business: an op may have been taken along by its neighbour.
+     */
     Tensor activations(String name, Extent extent, long cols);
+
+    /** F32 {@code [logit rows, cols]}, zeroed: what a linear writes for {@link Ops#softCap} and {@link Ops#sample}. */
+    default Tensor logits(String name, long cols) {
+        return activations(name, Extent.LOGIT_ROWS, cols);
+    }
+
+    /** The first rows of a tensor of this backend, widened to floats: for tests and diagnostics. Not while a program runs. */
+    default float[] read(Tensor tensor, int rows) {
+        return tensor.data().asSlice(0, rows * tensor.cols() * Float.BYTES).toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    /** Sets the first rows of a tensor of this backend, rounded to its type: for tests and diagnostics. Not while a program runs. */
+    default void write(Tensor tensor, float[] values) {
+        MemorySegment.copy(values, 0, tensor.data(), ValueLayout.JAVA_FLOAT, 0, values.length);
+    }
 
     /** An F32 constant {@code [rows, cols]} copied from {@code values}: norm weights, biases, rope tables. */
     Tensor constant(String name, long rows, long cols, float[] values);
@@ -78,11 +98,21 @@ public interface Backend extends AutoCloseable {
         return Quantizer.quantize(source, format, arena);
     }
 
+    /** @throws IllegalArgumentException {@code OP-003} or {@code OP-008} for a type or a block size that this backend has no kernels for */
     KvCache kvCache(KvCacheShape shape);
+
+    /** Bytes that {@link #kvCache} would take. */
+    default long kvCacheBytes(KvCacheShape shape) {
+        return shape.byteSize();
+    }
 
     Program record(Consumer<Ops> forward);
 
-    /** Runs one step of {@code program} over the present content of {@link #batch()}; returns when its outputs are there. */
+    /**
+     * Runs one step of {@code program} over the present content of {@link #batch()}; returns when its outputs are there.
+     *
+     * @throws DeviceException if a device failed
+     */
     default void run(Program program) {
         run(program, 0);
     }

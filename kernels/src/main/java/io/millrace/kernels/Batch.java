@@ -1,7 +1,7 @@
 package io.millrace.kernels;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.util.stream.Stream;
 
@@ -50,9 +50,9 @@ public final class Batch {
 
     /**
      * @param limits capacities
-     * @param arena  owns the memory; the batch is dead when it closes
+     * @param arena  owns the memory; the batch is dead when it closes. Asked for the arrays in the order of the fields, outputs last
      */
-    public Batch(BatchLimits limits, Arena arena) {
+    public Batch(BatchLimits limits, SegmentAllocator arena) {
         this.maxTokens = limits.maxTokens();
         this.maxSequences = limits.maxSequences();
         this.maxBlocksPerSequence = limits.maxBlocksPerSequence();

@@ -58,7 +58,8 @@ public enum DType implements WeightFormat {
         }
     }
 
-    private static short toBf16(float value) {
+    /** The bits of {@code value} as BF16, rounded to nearest even. */
+    public static short toBf16(float value) {
         int bits = Float.floatToRawIntBits(value);
         if (Float.isNaN(value)) {
             return (short) ((bits >>> 16) | 0x40);

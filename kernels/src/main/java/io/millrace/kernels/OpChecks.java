@@ -15,6 +15,7 @@ import java.lang.foreign.MemorySegment;
  * <li>{@code OP-005} an object made by another backend
  * <li>{@code OP-006} a scalar argument out of range
  * <li>{@code OP-007} a weight that cannot be quantised as asked ({@link Quantizer})
+ * <li>{@code OP-008} shapes that are sound, and for which this backend has no kernel
  * </ul>
  */
 public final class OpChecks {
@@ -180,7 +181,7 @@ public final class OpChecks {
     }
 
     public static void softCap(Tensor x, float cap) {
-        activation("softCap", "x", x);
+        floats("softCap", "x", x);
         if (!(cap > 0) || Float.isInfinite(cap)) {
             throw fail("OP-006", "softCap", "cap must be finite and above 0, got " + cap);
         }
@@ -198,7 +199,7 @@ public final class OpChecks {
     }
 
     public static void sample(Tensor logits) {
-        activation("sample", "logits", logits);
+        floats("sample", "logits", logits);
         extent("sample", "logits", logits, Extent.LOGIT_ROWS);
         if (logits.cols() > Integer.MAX_VALUE - 64) {
             throw fail("OP-001", "sample", "logits " + describe(logits) + " is wider than an int token id");
@@ -209,6 +210,11 @@ public final class OpChecks {
     public static IllegalArgumentException noBf16Products(String backend, String reason) {
         return new IllegalArgumentException("BE-004: the backend " + backend + " has no bfloat16 products: " + reason
                 + "; use --dtype auto, which takes what there is, or float32");
+    }
+
+    /** What a backend throws for sound arguments that it has no kernel for. */
+    public static IllegalArgumentException noKernel(String backend, String op, String what, String remedy) {
+        return fail("OP-008", op, "the " + backend + " backend has no kernel for " + what + "; " + remedy);
     }
 
     /** What a backend throws once it is closed. */
@@ -257,14 +263,21 @@ public final class OpChecks {
     }
 
     private static void activation(String op, String name, Tensor t) {
+        if (t.dtype() != DType.F32 && t.dtype() != DType.BF16) {
+            throw fail("OP-003", op, name + " " + describe(t) + " must be F32 or BF16");
+        }
+    }
+
+    /** What {@link Ops} works on in floats everywhere. */
+    private static void floats(String op, String name, Tensor t) {
         if (t.dtype() != DType.F32) {
-            throw fail("OP-003", op, name + " " + describe(t) + " must be F32");
+            throw fail("OP-003", op, name + " " + describe(t) + " must be F32; make it with logits() or constant()");
         }
     }
 
     private static void constantTensor(String op, String name, Tensor t) {
-        activation(op, name, t);
         extent(op, name, t, Extent.FIXED);
+        floats(op, name, t);
     }
 
     private static void row(String op, String name, Tensor t, long cols) {

@@ -2,12 +2,13 @@ package io.millrace.kernels;
 
 /**
  * The operations a decoder model is written in. A model calls them once, under {@link Backend#record}; the calls become a
- * {@link Program} that is replayed every step. All activations are F32 {@code [rows, cols]}; the number of rows of a step comes
- * from the {@link Batch} (see {@link Extent}). Arguments are checked while recording, with names and shapes in the message;
+ * {@link Program} that is replayed every step. All activations are {@code [rows, cols]} of the backend's type, F32 or BF16, logits are F32
+ * ({@link Backend#activations}, {@link Backend#logits}); the number of rows of a step comes from the {@link Batch} (see {@link Extent}). Arguments are checked while recording, with names and shapes in the message;
  * nothing is checked at replay.
  *
  * <p>Results are batch-invariant: what is computed for a row depends on that row's sequence alone, bit for bit, not on the other
- * rows, the number of threads, or how a prompt was cut into chunks.
+ * rows, the number of threads, or how a prompt was cut into chunks. On a GPU a token that comes alone (in decode, or as a chunk of one) may
+ * round differently from one that comes with others of its sequence.
  */
 public interface Ops {
     /** {@code out[t] = table[tokenIds[t]] * scale}; table {@code [vocab, hidden]} in any format. */
@@ -34,9 +35,10 @@ public interface Ops {
     }
 
     /**
-     * Normalizes the query and key heads of {@code qkv} {@code [T, qkvCols]} in place if {@code norm} is not null, then
-     * rotates the query and key parts in place at each token's position, then writes keys and
-     * values of the tokens into {@code cache} at {@code (layer, blockTable[seq][position / blockSize], position % blockSize)}.
+     * Normalizes the query and key heads of {@code qkv} {@code [T, qkvCols]} if {@code norm} is not null, then rotates the query and key
+     * parts at each token's position, then writes keys and values of the tokens into {@code cache} at
+     * {@code (layer, blockTable[seq][position / blockSize], position % blockSize)}. The queries are left where {@link #attention} of the same
+     * {@code qkv} finds them, which comes next: in {@code qkv} itself, or elsewhere. On the CPU the keys are turned in {@code qkv} too.
      */
     void ropeAndCache(Tensor qkv, QkNorm norm, Rope rope, AttentionShape shape, KvCache cache, int layer);
 
@@ -61,7 +63,7 @@ public interface Ops {
     /** {@link #swiglu} with the tanh approximation of GELU (arXiv 1606.08415) in place of silu. */
     void geglu(Tensor gateUp, Tensor out);
 
-    /** {@code x = cap * tanh(x / cap)}, in place (arXiv 2408.00118). */
+    /** {@code x = cap * tanh(x / cap)}, in place, for logits (arXiv 2408.00118). */
     void softCap(Tensor x, float cap);
 
     /** {@code out[r] = x[logitRows[r]]}: picks the tokens whose logits are wanted. out has extent {@link Extent#LOGIT_ROWS}. */

@@ -1,7 +1,7 @@
 package io.millrace.kernels;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 
 /**
@@ -75,7 +75,7 @@ public final class SamplingRows {
     public final MemorySegment topIds;
     public final MemorySegment topLogprobs;
 
-    SamplingRows(Arena arena, int capacity, int maxTop) {
+    SamplingRows(SegmentAllocator arena, int capacity, int maxTop) {
         this.capacity = capacity;
         this.maxTop = maxTop;
         temperature = array(arena, capacity, 4);
@@ -106,7 +106,7 @@ public final class SamplingRows {
         topLogprobs = array(arena, (long) capacity * Math.max(1, maxTop), 4);
     }
 
-    private static MemorySegment array(Arena arena, long count, int elementBytes) {
+    private static MemorySegment array(SegmentAllocator arena, long count, int elementBytes) {
         return arena.allocate(count * elementBytes, 64);
     }
 

@@ -31,4 +31,44 @@ public interface BackendUnderTest {
     default double linearTolerance(DType weightType) {
         return 2e-6;
     }
+
+    /** Error of what a run leaves in an activation buffer, relative to it: none where buffers are F32. */
+    default double storedTolerance() {
+        return 0;
+    }
+
+    /** Whether the kernels run on an emulator, which takes some thousand times as long: shapes and repetitions are fewer then. */
+    default boolean emulated() {
+        return false;
+    }
+
+    /** {@code full}, or the fewer of an emulated backend. */
+    default int repeated(int full, int emulated) {
+        return emulated() ? emulated : full;
+    }
+
+    /** The cache's type in place of one that the backend does not have. */
+    default KvCacheType kvType(KvCacheType asked) {
+        return asked;
+    }
+
+    /** The cache's block size in place of one that the backend does not have. */
+    default int blockSize(int asked) {
+        return asked;
+    }
+
+    /** Whether the backend has kernels for heads like that; where it has none it refuses them. */
+    default boolean serves(int headDim, int rotaryDim, boolean interleaved) {
+        return true;
+    }
+
+    /** Whether a token that comes alone gets the bits that it gets in a chunk of its sequence. */
+    default boolean decodesLikeItPrefills() {
+        return true;
+    }
+
+    /** Whether {@code ropeAndCache} leaves turned queries and keys in its argument. */
+    default boolean rotatesInPlace() {
+        return true;
+    }
 }

@@ -3,18 +3,19 @@ package io.millrace.kernels;
 import static io.millrace.kernels.TestValues.assertPoisonedFrom;
 import static io.millrace.kernels.TestValues.normal;
 import static io.millrace.kernels.TestValues.poison;
+import static io.millrace.kernels.TestValues.read;
 import static io.millrace.kernels.TestValues.spiky;
+import static io.millrace.kernels.TestValues.stored;
+import static io.millrace.kernels.TestValues.write;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
+import java.util.function.Supplier;
 
 /**
  * A few sequences of random queries, keys and values that are fed through {@code ropeAndCache} and {@code attention} in any order of
  * steps and chunks, and what definition says must come out. Block tables are scattered over the pool.
  */
 final class RaggedAttention implements AutoCloseable {
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
     static final int LAYERS = 2;
     private static final float EPS = 1e-5f;
 
@@ -31,6 +32,11 @@ final class RaggedAttention implements AutoCloseable {
         int blocksPerSequence() {
             int longest = java.util.Arrays.stream(lengths).max().orElseThrow();
             return (longest + blockSize - 1) / blockSize;
+        }
+
+        /** With the cache that the backend has. */
+        Setup on(BackendUnderTest factory) {
+            return new Setup(shape, options, factory.kvType(kvType), factory.blockSize(blockSize), rotaryDim, lengths, maxTokens, seed);
         }
     }
 
@@ -54,14 +60,19 @@ final class RaggedAttention implements AutoCloseable {
     private final Tensor out;
     private final Program[] programs = new Program[LAYERS];
 
-    RaggedAttention(BackendUnderTest factory, Setup setup, int threads) {
-        this.setup = setup;
+    private final boolean rotatesInPlace;
+    private final boolean decodesLikeItPrefills;
+
+    RaggedAttention(BackendUnderTest factory, Setup asked, int threads) {
+        setup = asked.on(factory);
+        rotatesInPlace = factory.rotatesInPlace();
+        decodesLikeItPrefills = factory.decodesLikeItPrefills();
         AttentionShape shape = setup.shape();
         int sequences = setup.lengths().length;
         int blocks = setup.blocksPerSequence();
         backend = factory.create(new BatchLimits(setup.maxTokens(), sequences, blocks, 4, 1), threads);
         int numBlocks = sequences * blocks + 3;
-        cache = backend.kvCache(new KvCacheShape(LAYERS, numBlocks, setup.blockSize(), shape.numKvHeads(), shape.headDim(), setup.kvType()));
+        cache = made(() -> backend.kvCache(new KvCacheShape(LAYERS, numBlocks, setup.blockSize(), shape.numKvHeads(), shape.headDim(), setup.kvType())));
 
         SplittableRandom random = new SplittableRandom(setup.seed());
         int[] pool = shuffled(numBlocks, random);
@@ -98,12 +109,25 @@ final class RaggedAttention implements AutoCloseable {
         Tensor sinkRow = sinks == null ? null : backend.constant("sinks", 1, shape.numHeads(), sinks);
         qkv = backend.activations("qkv", Extent.TOKENS, shape.qkvCols());
         out = backend.activations("out", Extent.TOKENS, shape.queryCols());
+        for (int s = 0; s < sequences; s++) {
+            inputs[s] = stored(qkv, inputs[s]);
+        }
         for (int layer = 0; layer < LAYERS; layer++) {
             int l = layer;
-            programs[l] = backend.record(ops -> {
+            programs[l] = made(() -> backend.record(ops -> {
                 ops.ropeAndCache(qkv, norm, rope, shape, cache, l);
                 ops.attention(qkv, shape, sinkRow, cache, l, out);
-            });
+            }));
+        }
+    }
+
+    /** A backend that refuses something is closed: nobody gets to see it. */
+    private <T> T made(Supplier<T> maker) {
+        try {
+            return maker.get();
+        } catch (RuntimeException e) {
+            backend.close();
+            throw e;
         }
     }
 
@@ -111,34 +135,54 @@ final class RaggedAttention implements AutoCloseable {
     void step(int layer, Chunk... chunks) {
         Batch batch = backend.batch();
         batch.clear();
-        poison(qkv);
-        poison(out);
+        poison(backend, qkv);
+        poison(backend, out);
         int inCols = setup.shape().qkvCols();
         int outCols = setup.shape().queryCols();
+        int tokens = java.util.Arrays.stream(chunks).mapToInt(c -> c.to() - c.from()).sum();
+        float[] in = new float[tokens * inCols];
         for (Chunk c : chunks) {
             int blocks = (c.to() + setup.blockSize() - 1) / setup.blockSize();
             int t = batch.addSequence(new int[c.to()], c.from(), c.to() - c.from(), blockTables[c.sequence()], blocks);
-            MemorySegment.copy(inputs[c.sequence()], c.from() * inCols, qkv.data(), F32, 4L * t * inCols, (c.to() - c.from()) * inCols);
+            System.arraycopy(inputs[c.sequence()], c.from() * inCols, in, t * inCols, (c.to() - c.from()) * inCols);
         }
+        write(backend, qkv, in);
         backend.run(programs[layer]);
+        float[] turned = read(backend, qkv, tokens);
+        float[] attended = read(backend, out, tokens);
         int t = 0;
         for (Chunk c : chunks) {
             int count = c.to() - c.from();
-            MemorySegment.copy(qkv.data(), F32, 4L * t * inCols, rotated[c.sequence()], c.from() * inCols, count * inCols);
-            MemorySegment.copy(out.data(), F32, 4L * t * outCols, outputs[c.sequence()], c.from() * outCols, count * outCols);
+            System.arraycopy(turned, t * inCols, rotated[c.sequence()], c.from() * inCols, count * inCols);
+            System.arraycopy(attended, t * outCols, outputs[c.sequence()], c.from() * outCols, count * outCols);
             t += count;
         }
-        assertPoisonedFrom(out, t);
-        assertPoisonedFrom(qkv, t);
+        assertPoisonedFrom(backend, out, t);
+        assertPoisonedFrom(backend, qkv, t);
     }
 
     /** Every sequence in one piece, one after the other, in as few tokens per step as {@code chunk} says. */
     void prefill(int layer, int chunk) {
         for (int s = 0; s < inputs.length; s++) {
-            for (int from = 0; from < setup.lengths()[s]; from += chunk) {
-                step(layer, new Chunk(s, from, Math.min(from + chunk, setup.lengths()[s])));
+            for (int from = 0, to; from < setup.lengths()[s]; from = to) {
+                to = end(s, from, chunk);
+                step(layer, new Chunk(s, from, to));
             }
         }
+    }
+
+    /**
+     * Where a chunk of {@code count} tokens ends. A backend that rounds tokens differently where they come alone gets none alone, but the only one of
+     * a sequence.
+     */
+    int end(int sequence, int from, int count) {
+        int length = setup.lengths()[sequence];
+        int to = Math.min(from + (decodesLikeItPrefills ? count : Math.max(2, count)), length);
+        return !decodesLikeItPrefills && to == length - 1 ? length : to;
+    }
+
+    boolean rotatesInPlace() {
+        return rotatesInPlace;
     }
 
     /** {@code [position][kvHead * headDim]} as the cache holds them. */

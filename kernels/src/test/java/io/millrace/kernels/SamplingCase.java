@@ -29,15 +29,15 @@ final class SamplingCase implements AutoCloseable {
         backend = factory.create(new BatchLimits(ROWS, 2, 4, ROWS, MAX_TOP), threads);
         batch = backend.batch();
         rows = batch.sampling;
-        logits = backend.activations("logits", Extent.LOGIT_ROWS, vocab);
+        logits = backend.logits("logits", vocab);
         program = backend.record(ops -> ops.sample(logits));
     }
 
     /** {@code count} greedy rows over the given logits {@code [count, vocab]}; change the rows, then {@link #run()}. */
     void rows(int count, float[] values) {
         logitRows(batch, count);
-        poison(logits);
-        TestValues.write(logits, values);
+        poison(backend, logits);
+        TestValues.write(backend, logits, values);
         for (int r = 0; r < ROWS; r++) {
             rows.token.setAtIndex(ValueLayout.JAVA_INT, r, Integer.MIN_VALUE);
         }

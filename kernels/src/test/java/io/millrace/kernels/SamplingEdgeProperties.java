@@ -33,7 +33,7 @@ public interface SamplingEdgeProperties extends BackendUnderTest {
         for (int vocab : new int[] {31, 32, 33, 100, 513}) {
             int[] allowed = {vocab / 2, vocab - 1, 1};
             try (SamplingCase c = new SamplingCase(this, vocab, 2)) {
-                for (int round = 0; round < 4; round++) {
+                for (int round = 0; round < repeated(4, 1); round++) {
                     float[] values = normal(random, (long) ROWS * vocab, 3);
                     c.rows(ROWS, values);
                     long mask = c.mask(allowed);

@@ -4,14 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 
 /** Inputs, poison and comparisons of the suite. */
 final class TestValues {
     static final int[] ROWS = {1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64};
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
     private static final byte GARBAGE = 0x55;
 
     private TestValues() {}
@@ -98,24 +96,30 @@ final class TestValues {
         }
     }
 
-    static void write(Tensor t, float[] values) {
-        MemorySegment.copy(values, 0, t.data(), F32, 0, values.length);
+    /** The values as a tensor keeps them. */
+    static float[] stored(Tensor t, float[] values) {
+        return t.dtype() == DType.F32 ? values : rounded(t.dtype(), values);
     }
 
-    static void poison(Tensor t) {
-        for (long i = 0; i < t.rows() * t.cols(); i++) {
-            t.data().setAtIndex(F32, i, Float.NaN);
-        }
+    static void write(Backend backend, Tensor t, float[] values) {
+        backend.write(t, values);
     }
 
-    static float[] read(Tensor t, int rows) {
-        return t.data().asSlice(0, rows * t.cols() * 4).toArray(F32);
+    static void poison(Backend backend, Tensor t) {
+        float[] values = new float[Math.toIntExact(t.rows() * t.cols())];
+        Arrays.fill(values, Float.NaN);
+        backend.write(t, values);
+    }
+
+    static float[] read(Backend backend, Tensor t, int rows) {
+        return backend.read(t, rows);
     }
 
     /** Rows {@code [from, capacity)} still hold what {@link #poison} put there. */
-    static void assertPoisonedFrom(Tensor t, int from) {
-        for (long i = from * t.cols(); i < t.rows() * t.cols(); i++) {
-            if (!Float.isNaN(t.data().getAtIndex(F32, i))) {
+    static void assertPoisonedFrom(Backend backend, Tensor t, int from) {
+        float[] values = backend.read(t, Math.toIntExact(t.rows()));
+        for (int i = Math.toIntExact(from * t.cols()); i < t.rows() * t.cols(); i++) {
+            if (!Float.isNaN(values[i])) {
                 throw new AssertionError(t.name() + " written beyond row " + from + ": row " + i / t.cols() + " col " + i % t.cols());
             }
         }

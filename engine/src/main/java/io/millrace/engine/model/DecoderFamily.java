@@ -123,7 +123,7 @@ final class DecoderFamily implements ModelFamily {
             lastResidual = backend.activations("last_residual", Extent.LOGIT_ROWS, hidden);
             lastDelta = backend.activations("last_delta", Extent.LOGIT_ROWS, hidden);
             lastNormed = backend.activations("last_normed", Extent.LOGIT_ROWS, hidden);
-            logits = backend.activations("logits", Extent.LOGIT_ROWS, c.vocabSize());
+            logits = backend.logits("logits", c.vocabSize());
         }
 
         @Override
