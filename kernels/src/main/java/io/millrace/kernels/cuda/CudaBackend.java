@@ -41,7 +41,7 @@ import java.util.function.Supplier;
  * graphs, others launch by launch, with the same bits.
  *
  * <p>Errors: {@link DeviceException} {@code CUDA-001} to {@code CUDA-010}, from the first call on a device that fails; {@code OP-003}, {@code OP-008} for
- * what there is no kernel for; {@code STEP-003} for a step whose ids, positions or blocks are out of range.
+ * what there is no kernel for; {@code STEP-004} for a step whose ids, positions or blocks are out of range.
  */
 public final class CudaBackend implements Backend {
     private static final int MIN_COMPUTE_CAPABILITY = 80;
@@ -392,7 +392,7 @@ public final class CudaBackend implements Backend {
         }
         batches.clearFault();
         String what = code == MillraceCuda.MR_CUDA_FAULT_TOKEN_ID() ? "the token id" : code == MillraceCuda.MR_CUDA_FAULT_POSITION() ? "the position" : "the block";
-        throw new IllegalStateException("STEP-003: row " + batches.faultField(1) + " of the step has " + what + " " + batches.faultField(2)
+        throw new IllegalStateException("STEP-004: row " + batches.faultField(1) + " of the step has " + what + " " + batches.faultField(2)
                 + ", which is outside [0, " + batches.faultField(3) + "); this is a defect of the program, please report it");
     }
 
