@@ -135,7 +135,7 @@ int mr_stub_on_device(const void *address, size_t bytes);
 
 // Everything as after loading the library: no context, memory, stream or fault; settings as the environment has them.
 void mr_stub_reset();
-// 0, or -1 for an unknown name. Also from the environment: MILLRACE_STUB_DEVICES=2.
+// 0, or -1 for an unknown name. Also from the environment: MR_STUB_DEVICES=2.
 int mr_stub_set(const char *name, long long value);
 // A setting or a counter; -1 for an unknown name.
 long long mr_stub_get(const char *name);

@@ -56,7 +56,7 @@ long long *Settings::find(const std::string &name) {
 
 void Settings::read_environment() {
     for (const Name &n : names) {
-        std::string variable = std::string("MILLRACE_STUB_") + n.name;
+        std::string variable = std::string("MR_STUB_") + n.name;
         std::transform(variable.begin(), variable.end(), variable.begin(), [](unsigned char c) { return std::toupper(c); });
         if (const char *value = std::getenv(variable.c_str())) {
             this->*n.field = std::atoll(value);

@@ -18,15 +18,17 @@ final class MemoryPlan {
     private final long budgetBytes;
     private final Map<String, Long> heldBytes;
     private final KvCacheShape cache;
+    private final long blockBytes;
     private final int maxModelLen;
 
-    private MemoryPlan(MachineMemory machine, EngineConfig config, long budgetBytes, Map<String, Long> heldBytes, KvCacheShape cache,
+    private MemoryPlan(MachineMemory machine, EngineConfig config, long budgetBytes, Map<String, Long> heldBytes, KvCacheShape cache, long blockBytes,
             int maxModelLen) {
         this.machine = machine;
         this.config = config;
         this.budgetBytes = budgetBytes;
         this.heldBytes = heldBytes;
         this.cache = cache;
+        this.blockBytes = blockBytes;
         this.maxModelLen = maxModelLen;
     }
 
@@ -36,9 +38,13 @@ final class MemoryPlan {
      * @param one       the model's cache of one block
      */
     static MemoryPlan of(MachineMemory machine, EngineConfig config, Map<String, Long> heldBytes, KvCacheShape one, int maxModelLen) {
+        return of(machine, config, heldBytes, one, one.blockBytes(), maxModelLen);
+    }
+
+    /** @param blockBytes what a block takes on this backend, which may be more than its shape says */
+    static MemoryPlan of(MachineMemory machine, EngineConfig config, Map<String, Long> heldBytes, KvCacheShape one, long blockBytes, int maxModelLen) {
         long held = heldBytes.values().stream().mapToLong(Long::longValue).sum();
         long budget = (long) (machine.availableBytes() * config.memoryUtilization());
-        long blockBytes = one.blockBytes();
         long blocksPerSequence = Math.ceilDiv(maxModelLen, one.blockSize());
         long usefulBlocks = Math.min(blocksPerSequence * config.maxNumSeqs(), Integer.MAX_VALUE / one.blockSize());
         long left = machine.availableBytes() - held;
@@ -72,7 +78,7 @@ final class MemoryPlan {
                     + " only " + bytes(Math.max(0, left)) + " of memory are left (" + machine.source() + "); ask for less");
         }
         KvCacheShape cache = new KvCacheShape(one.numLayers(), (int) blocks, one.blockSize(), one.numKvHeads(), one.headDim(), one.dtype());
-        return new MemoryPlan(machine, config, budget, heldBytes, cache, maxModelLen);
+        return new MemoryPlan(machine, config, budget, heldBytes, cache, blockBytes, maxModelLen);
     }
 
     /**
@@ -104,6 +110,10 @@ final class MemoryPlan {
         return cache;
     }
 
+    private long cacheBytes() {
+        return blockBytes * cache.numBlocks();
+    }
+
     /** One line per kind of memory, in MiB and in bytes, right-aligned; the lines above the total add up to it. */
     List<String> lines() {
         List<String> lines = new ArrayList<>();
@@ -117,13 +127,13 @@ final class MemoryPlan {
             }
         }
         long sequences = (long) cache.numBlocks() * cache.blockSize() / maxModelLen;
-        lines.add(line("kv cache", cache.byteSize(), String.format(Locale.ROOT, "%,d", cache.numBlocks()) + " blocks of " + cache.blockSize() + " tokens, " + cache.dtype() + ", "
-                + cache.blockBytes() / cache.blockSize() + " bytes per token; " + sequences + " x " + maxModelLen + " tokens"));
-        if (config.numKvBlocks() == 0 && config.kvCacheMemoryBytes() - cache.byteSize() >= cache.blockBytes()) {
-            lines.add("  " + bytes(config.kvCacheMemoryBytes()) + " asked for; " + bytes(cache.byteSize()) + " is all that "
+        lines.add(line("kv cache", cacheBytes(), String.format(Locale.ROOT, "%,d", cache.numBlocks()) + " blocks of " + cache.blockSize() + " tokens, " + cache.dtype() + ", "
+                + blockBytes / cache.blockSize() + " bytes per token; " + sequences + " x " + maxModelLen + " tokens"));
+        if (config.numKvBlocks() == 0 && config.kvCacheMemoryBytes() - cacheBytes() >= blockBytes) {
+            lines.add("  " + bytes(config.kvCacheMemoryBytes()) + " asked for; " + bytes(cacheBytes()) + " is all that "
                     + config.maxNumSeqs() + " sequences of " + String.format(Locale.ROOT, "%,d", maxModelLen) + " tokens can use");
         }
-        lines.add(line("total", total + cache.byteSize(), ""));
+        lines.add(line("total", total + cacheBytes(), ""));
         return lines;
     }
 

@@ -17,16 +17,20 @@ import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.BatchLimits;
+import io.millrace.kernels.DeviceException;
 import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.KvCache;
+import io.millrace.kernels.KvCacheShape;
 import io.millrace.kernels.QuantFormat;
 import io.millrace.kernels.Quantizer;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
@@ -39,7 +43,7 @@ import java.util.stream.Collectors;
  *
  * <p>Errors: those of {@link ModelConfig}, {@link WeightSource}'s formats, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
  * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory,
- * {@code MEM-002} memory ran out all the same.
+ * {@code MEM-002} memory ran out all the same; {@code CUDA-001} to {@code CUDA-011} a GPU that cannot be used.
  */
 public final class ModelLoader {
     private static final int DEFAULT_BATCHED_TOKENS = 512;
@@ -206,8 +210,17 @@ public final class ModelLoader {
         }
     }
 
-    private static Bound bind(ModelSource source, EngineConfig settings, Stopwatch watch) {
-        MachineMemory machine = MachineMemory.read();
+    private static Bound bind(ModelSource source, EngineConfig asked, Stopwatch watch) {
+        try {
+            Backends.Choice choice = asked.backend().equals("auto") ? Backends.auto() : new Backends.Choice(asked.backend(), null);
+            boolean gpu = choice.name().equals("cuda");
+            return bind(source, asked.withBackend(choice.name()).withUtilizationOf(gpu), choice, gpu, watch);
+        } catch (DeviceException e) {
+            throw new EngineException(e.code(), e.getMessage().substring(e.code().length() + 2), e);
+        }
+    }
+
+    private static Bound bind(ModelSource source, EngineConfig settings, Backends.Choice choice, boolean gpu, Stopwatch watch) {
         ModelConfig config = source.config();
         GenerationConfig generation = source.generation(config);
         ModelFamily family = ModelFamilies.of(config);
@@ -227,25 +240,35 @@ public final class ModelLoader {
             QuantFormat rounded = quantization(settings);
             double tables = 4.0 * config.ropeElementsPerPosition() + 4.0 * settings.maxNumSeqs() / settings.blockSize();
             double narrowest = narrowestBytes(settings.kvCacheDtype());
-            MemoryPlan.checkBeforeLoading(machine, settings, weightBytes(stored, rounded), config.kvElementsPerToken() * narrowest + tables, maxModelLen,
-                    family.activationBytes(config, batchedTokens, logitRows));
+            double perPosition = config.kvElementsPerToken() * narrowest + tables;
+            double activations = family.activationBytes(config, batchedTokens, logitRows);
+            MachineMemory host = gpu ? null : MachineMemory.read();
+            if (!gpu) {
+                MemoryPlan.checkBeforeLoading(host, settings, weightBytes(stored, rounded), perPosition, maxModelLen, activations);
+            }
             watch.end("config");
             Backend backend = createBackend(settings, batch, threads);
             watch.end("threads");
+            MachineMemory machine = gpu ? new MachineMemory(backend.deviceSpace().freeBytes(), backend.deviceSpace().source()) : host;
             try (Weights checkpoint = Weights.of(stored, rounded, settings, backend)) {
+                if (gpu) {
+                    // Of the activations only the logits are floats there.
+                    MemoryPlan.checkBeforeLoading(machine, settings, bfloat16Bytes(stored), perPosition, maxModelLen, activations / 2);
+                }
                 WeightBinder weights = new WeightBinder(checkpoint.source(), backend, true);
                 DecoderModel model = family.bind(config, weights, maxModelLen);
                 watch.end("weights");
                 KvCacheType kvType = kvType(settings, model);
-                MemoryPlan memory = MemoryPlan.of(machine, settings, backend.memoryBytes(), model.kvCacheShape(1, settings.blockSize(), kvType),
-                        maxModelLen);
+                KvCacheShape one = model.kvCacheShape(1, settings.blockSize(), kvType);
+                long blockBytes = blockBytes(backend, one);
+                MemoryPlan memory = MemoryPlan.of(machine, settings, heldBytes(backend, model, one, gpu), one, blockBytes, maxModelLen);
                 KvCache cache = backend.kvCache(memory.cache());
                 EngineLimits limits = new EngineLimits(config.vocabSize(), maxModelLen, settings.maxNumSeqs(), batchedTokens, logitRows, logprobs,
                         memory.cache().numBlocks(), settings.blockSize(), generation.eosTokenIds());
                 ModelEngine engine = new ModelEngine(backend, model, cache, limits);
                 watch.end("program");
                 return new Bound(name, engine, generation.defaults(), report(name, settings, config, checkpoint, weights, model, backend,
-                        limits, memory), stored);
+                        choice, limits, memory), stored);
             } catch (OutOfMemoryError e) {
                 backend.close();
                 throw outOfMemory(e);
@@ -257,6 +280,33 @@ public final class ModelLoader {
             stored.close();
             throw e;
         }
+    }
+
+    /** What the backend holds before its cache is made: on a GPU also what the model's program needs beside its tensors. */
+    private static Map<String, Long> heldBytes(Backend backend, DecoderModel model, KvCacheShape one, boolean gpu) {
+        if (gpu) {
+            KvCache rehearsal = backend.kvCache(one);
+            backend.reserve(ops -> {
+                model.forward(ops, rehearsal);
+                ops.sample(model.logits());
+            });
+        }
+        Map<String, Long> held = new LinkedHashMap<>(backend.memoryBytes());
+        held.remove("kv_cache");
+        return held;
+    }
+
+    private static long blockBytes(Backend backend, KvCacheShape one) {
+        try {
+            return backend.kvCacheBytes(one);
+        } catch (IllegalArgumentException e) {
+            throw new EngineException("CFG-003", "the backend " + backend.name() + " cannot be used: " + e.getMessage(), e);
+        }
+    }
+
+    /** Bytes of all tensors as BF16. */
+    private static long bfloat16Bytes(WeightSource stored) {
+        return stored.names().stream().mapToLong(name -> stored.tensor(name).map(tensor -> 2 * tensor.numElements()).orElse(0L)).sum();
     }
 
     /** What {@code --quantization} asks for, null for nothing. */
@@ -309,8 +359,12 @@ public final class ModelLoader {
     }
 
     private static Backend createBackend(EngineConfig settings, BatchLimits batch, int threads) {
+        if (settings.backend().equals("cuda") && !settings.quantization().equals("none")) {
+            throw new EngineException("CFG-003", "--backend cuda has no kernels for quantised weights yet, and --quantization is "
+                    + settings.quantization() + "; leave it out, or serve from the CPU with --backend cpu");
+        }
         try {
-            return Backends.create(settings.backend(), batch, threads, arithmetic(settings.dtype()), settings.threadsBind());
+            return Backends.create(settings.backend(), batch, threads, arithmetic(settings.dtype()), settings.threadsBind(), settings.cudaDriver());
         } catch (OutOfMemoryError e) {
             throw outOfMemory(e);
         } catch (IllegalArgumentException | IllegalStateException e) {
@@ -380,7 +434,7 @@ public final class ModelLoader {
     }
 
     private static List<String> report(String name, EngineConfig settings, ModelConfig config, Weights checkpoint, WeightBinder weights,
-            DecoderModel model, Backend backend, EngineLimits limits, MemoryPlan memory) {
+            DecoderModel model, Backend backend, Backends.Choice choice, EngineLimits limits, MemoryPlan memory) {
         List<String> lines = new ArrayList<>();
         lines.add(String.format(Locale.ROOT, "model    %s: %s, %,d parameters, %s, %d layers, vocabulary %,d, context %,d", name,
                 config.architecture(), weights.numParameters(),
@@ -391,7 +445,7 @@ public final class ModelLoader {
                 + (unused.isEmpty() ? ", all used" : ", not used by this architecture: " + unused.stream().limit(4).toList()
                         + (unused.size() > 4 ? " and " + (unused.size() - 4) + " more" : "")));
         lines.addAll(checkpoint.remarks());
-        lines.add("backend  " + backend.description());
+        lines.add("backend  " + backend.description() + (choice.reason() == null ? "" : " (" + choice.reason() + ")"));
         lines.add("dtype    " + settings.dtype() + ": " + backend.arithmetic());
         lines.add("kv       " + memory.cache().dtype().label() + (settings.kvCacheDtype().equals("auto") ? ": auto takes the type of the weights"
                 + (model.weightFormats().stream().anyMatch(QuantFormat.class::isInstance) ? ", and float16 where they are quantised" : "") : ", as asked for"));

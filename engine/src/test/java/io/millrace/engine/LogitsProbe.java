@@ -5,6 +5,7 @@ import io.millrace.engine.model.ModelConfig;
 import io.millrace.engine.model.ModelFamilies;
 import io.millrace.engine.model.WeightBinder;
 import io.millrace.engine.weights.WeightSource;
+import io.millrace.kernels.Arithmetic;
 import io.millrace.kernels.Backend;
 import io.millrace.kernels.Backends;
 import io.millrace.kernels.Batch;
@@ -12,8 +13,8 @@ import io.millrace.kernels.BatchLimits;
 import io.millrace.kernels.DType;
 import io.millrace.kernels.KvCacheType;
 import io.millrace.kernels.Program;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.Arrays;
 
 /** A model without sampling: shows the logits of every position, which the engine itself never keeps. */
 final class LogitsProbe implements AutoCloseable {
@@ -28,7 +29,9 @@ final class LogitsProbe implements AutoCloseable {
     LogitsProbe(Path path, String backendName, DType kvType, int maxTokens) {
         this.maxTokens = maxTokens;
         int blocks = maxTokens / BLOCK_SIZE;
-        backend = Backends.create(backendName, new BatchLimits(maxTokens, 1, blocks, maxTokens, 0), 2);
+        // A GPU has no exact products.
+        backend = Backends.create(backendName, new BatchLimits(maxTokens, 1, blocks, maxTokens, 0), 2,
+                backendName.equals("cuda") ? Arithmetic.AUTO : Arithmetic.EXACT);
         try (ModelSource source = ModelSource.of(path)) {
             ModelConfig config = source.config();
             try (WeightSource weights = source.weights(config)) {
@@ -55,9 +58,10 @@ final class LogitsProbe implements AutoCloseable {
                 batch.addLogitRow(t0 + k);
             }
             backend.run(program);
-            long rowBytes = model.logits().cols() * 4;
+            int vocab = (int) model.logits().cols();
+            float[] all = backend.read(model.logits(), count);
             for (int k = 0; k < count; k++) {
-                rows[first + k] = model.logits().data().asSlice(k * rowBytes, rowBytes).toArray(ValueLayout.JAVA_FLOAT);
+                rows[first + k] = Arrays.copyOfRange(all, k * vocab, (k + 1) * vocab);
             }
         }
         return rows;

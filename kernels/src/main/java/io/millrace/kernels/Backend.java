@@ -109,6 +109,25 @@ public interface Backend extends AutoCloseable {
     Program record(Consumer<Ops> forward);
 
     /**
+     * Makes what programs like this one need beside their tensors, so that {@link #memoryBytes} tells it before a cache is sized: {@link #record}
+     * makes it otherwise.
+     */
+    default void reserve(Consumer<Ops> forward) {}
+
+    /** The memory of this backend's own device, as it was before anything was allocated; null where it computes in the machine's. */
+    default DeviceSpace deviceSpace() {
+        return null;
+    }
+
+    /**
+     * Memory of a device.
+     *
+     * @param freeBytes free when the backend was made
+     * @param source    which memory it is, for people
+     */
+    record DeviceSpace(long freeBytes, String source) {}
+
+    /**
      * Runs one step of {@code program} over the present content of {@link #batch()}; returns when its outputs are there.
      *
      * @throws DeviceException if a device failed

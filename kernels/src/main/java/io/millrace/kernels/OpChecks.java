@@ -212,6 +212,11 @@ public final class OpChecks {
                 + "; use --dtype auto, which takes what there is, or float32");
     }
 
+    /** What a backend throws when it is asked for exact products and has none. */
+    public static IllegalArgumentException noExactProducts(String backend, String reason) {
+        return new IllegalArgumentException("BE-004: the backend " + backend + " has no exact products: " + reason + "; use --dtype auto or bfloat16");
+    }
+
     /** What a backend throws for sound arguments that it has no kernel for. */
     public static IllegalArgumentException noKernel(String backend, String op, String what, String remedy) {
         return fail("OP-008", op, "the " + backend + " backend has no kernel for " + what + "; " + remedy);

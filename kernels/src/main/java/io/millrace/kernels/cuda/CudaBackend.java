@@ -40,7 +40,7 @@ import java.util.function.Supplier;
  * over, which {@link #arithmetic} says. The cache is BF16 in blocks of 16 tokens. Steps in which every sequence has one token run as captured
  * graphs, others launch by launch, with the same bits.
  *
- * <p>Errors: {@link DeviceException} {@code CUDA-001} to {@code CUDA-010}, from the first call on a device that fails; {@code OP-003}, {@code OP-008} for
+ * <p>Errors: {@link DeviceException} {@code CUDA-001} to {@code CUDA-011}, from the first call on a device that fails; {@code OP-003}, {@code OP-008} for
  * what there is no kernel for; {@code STEP-004} for a step whose ids, positions or blocks are out of range.
  */
 public final class CudaBackend implements Backend {
@@ -62,6 +62,7 @@ public final class CudaBackend implements Backend {
     private final CudaBatches batches;
     private final Workspace workspace;
     private final int multiprocessors;
+    private final DeviceSpace space;
     private final StepCounts counts = new StepCounts();
     private final List<DecodeGraphs> graphs = new ArrayList<>();
     /** Elements that lost bits when they were taken over, by the format they had. */
@@ -70,6 +71,7 @@ public final class CudaBackend implements Backend {
     private long constantBytes;
     private long activationBytes;
     private long kvCacheBytes;
+    private boolean usesGraphs = true;
 
     private CudaBackend(BatchLimits limits, CudaDriver driver, int device) {
         this.limits = limits;
@@ -85,6 +87,7 @@ public final class CudaBackend implements Backend {
         long opened = 0;
         try {
             driver.setCurrent(context);
+            space = new DeviceSpace(driver.memoryInfo().freeBytes(), "free on " + driver.deviceName(device));
             opened = driver.createStream();
             loaded = new CudaKernels(driver, capability >= MIN_PROGRAMMATIC_CAPABILITY && !driver.name().equals("jcuda"));
             allocated = new DeviceMemory(driver, opened, arena);
@@ -162,12 +165,9 @@ public final class CudaBackend implements Backend {
         });
     }
 
-    /** Device memory that is free and that there is, in bytes: before anything is loaded, what a plan may count on. */
-    public long freeMemoryBytes() {
-        return guarded(() -> {
-            enter();
-            return driver.memoryInfo().freeBytes();
-        });
+    @Override
+    public DeviceSpace deviceSpace() {
+        return space;
     }
 
     @Override
@@ -328,6 +328,11 @@ public final class CudaBackend implements Backend {
         }));
     }
 
+    /** Whether steps of decode run as graphs, as they do unless told otherwise: to compare. */
+    void useGraphs(boolean on) {
+        usesGraphs = on;
+    }
+
     /** Waits for all work before it. */
     void copyToHost(MemorySegment target, long address, long bytes) {
         enter();
@@ -343,10 +348,8 @@ public final class CudaBackend implements Backend {
         CudaRecorder recorder = new CudaRecorder(this, arena.scope());
         forward.accept(recorder);
         return guarded(() -> {
-            List<CudaOp> ops = Fusion.fuse(recorder.ops);
-            CudaLaunch[] launches = new LaunchList(kernels, batches, workspace, new SkinnyGemm(kernels, batches, arena, stream), arena, stream,
-                    multiprocessors).of(ops);
-            SamplingLists sampling = ops.stream().filter(CudaOp.Sample.class::isInstance).map(CudaOp.Sample.class::cast)
+            CudaLaunch[] launches = launches(recorder);
+            SamplingLists sampling = recorder.ops.stream().filter(CudaOp.Sample.class::isInstance).map(CudaOp.Sample.class::cast)
                     .map(sample -> workspace.sampling(Math.toIntExact(sample.logits().cols())).lists()).findFirst().orElse(null);
             DecodeGraphs captured = DecodeGraphs.capture(driver, stream, launches, Math.min(limits.maxSequences(), limits.maxTokens()),
                     limits.maxLogitRows());
@@ -354,6 +357,19 @@ public final class CudaBackend implements Backend {
             driver.synchronize(stream);
             return new CudaProgram(this, List.copyOf(recorder.names), launches, captured, sampling);
         });
+    }
+
+    @Override
+    public void reserve(Consumer<Ops> forward) {
+        enter();
+        CudaRecorder recorder = new CudaRecorder(this, arena.scope());
+        forward.accept(recorder);
+        guarded(() -> launches(recorder));
+    }
+
+    private CudaLaunch[] launches(CudaRecorder recorder) {
+        return new LaunchList(kernels, batches, workspace, new SkinnyGemm(kernels, batches, arena, stream), arena, stream, multiprocessors)
+                .of(Fusion.fuse(recorder.ops));
     }
 
     @Override
@@ -368,7 +384,7 @@ public final class CudaBackend implements Backend {
                 own.sampling().stage(batches.batch(slot), batches.rows(1 - slot));
             }
             counts.of(batches.batch(slot));
-            long graph = own.graphs().executable(counts);
+            long graph = usesGraphs ? own.graphs().executable(counts) : 0;
             if (graph != 0) {
                 driver.launchGraph(graph, stream);
             } else {

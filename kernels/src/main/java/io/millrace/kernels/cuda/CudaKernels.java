@@ -28,7 +28,7 @@ final class CudaKernels implements AutoCloseable {
 
     /**
      * @param programmatic whether kernels may be started before their predecessors have ended
-     * @throws DeviceException {@code CUDA-009} where the build had no nvcc
+     * @throws DeviceException {@code CUDA-011} where the build had no nvcc
      */
     CudaKernels(CudaDriver driver, boolean programmatic) {
         this.driver = driver;
@@ -68,7 +68,7 @@ final class CudaKernels implements AutoCloseable {
     private long load(String file) {
         try (InputStream in = open(file); Arena arena = Arena.ofConfined()) {
             if (in == null) {
-                throw new DeviceException("CUDA-009", "this build has no CUDA kernels (" + resource(file) + "): there was no nvcc of CUDA 12.8 or"
+                throw new DeviceException("CUDA-011", "this build has no CUDA kernels (" + resource(file) + "): there was no nvcc of CUDA 12.8 or"
                         + " newer on the PATH when it was made. Build it again with one, or serve from the CPU with --backend cpu", false, null);
             }
             byte[] bytes = in.readAllBytes();
@@ -76,7 +76,7 @@ final class CudaKernels implements AutoCloseable {
             MemorySegment.copy(bytes, 0, image, ValueLayout.JAVA_BYTE, 0, bytes.length);
             return driver.loadModule(image);
         } catch (IOException e) {
-            throw new DeviceException("CUDA-009", resource(file) + " cannot be read: " + e + "; build again", false, e);
+            throw new DeviceException("CUDA-011", resource(file) + " cannot be read: " + e + "; build again", false, e);
         }
     }
 

@@ -32,6 +32,11 @@ final class DeviceMemory implements AutoCloseable {
         return address;
     }
 
+    void free(long address) {
+        addresses.remove(address);
+        driver.free(address);
+    }
+
     /** Content undefined. */
     long allocateRaw(long bytes) {
         long address = driver.allocate(bytes);

@@ -175,7 +175,7 @@ public final class MillraceCommand implements Runnable {
         return switch (failure) {
             case ParameterException wrong -> ExitCodes.USAGE;
             case ConfigException wrong -> ExitCodes.USAGE;
-            case EngineException engine -> ExitCodes.MODEL;
+            case EngineException engine -> ExitCodes.of(engine.code());
             case CommandFailure known -> known.exitCode();
             case BindException bind -> ExitCodes.ADDRESS;
             default -> ExitCodes.FAILURE;

@@ -23,13 +23,15 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 
 /** The server, from its settings until a signal ends it. Nothing here knows picocli, which costs a start more than the rest of the command line. */
 final class ServeRun {
     private static final System.Logger LOG = System.getLogger("io.millrace.server");
     private static final Duration STATS_INTERVAL = Duration.ofSeconds(5);
+    private static final Duration FAILURE_POLL = Duration.ofMillis(500);
+    /** How failures of a lost device begin. */
+    private static final String DEVICE_LOST = "CUDA-006:";
 
     private ServeRun() {}
 
@@ -76,9 +78,16 @@ final class ServeRun {
         if (!config.get(Settings.DISABLE_LOG_STATS)) {
             logStats(metrics.get(), generation.service());
         }
-        // The signal's hook ends the process; this thread has nothing left to do.
-        new CountDownLatch(1).await();
-        return ExitCodes.OK;
+        // A signal's hook ends the process; this thread only sees to it that a lost device does too.
+        while (true) {
+            Thread.sleep(FAILURE_POLL);
+            String failure = generation.service().status().failure();
+            if (failure != null && failure.startsWith(DEVICE_LOST)) {
+                LOG.log(Level.ERROR, "the device is lost, and with it all that it held; this process ends, a new one may work: " + failure);
+                // Requests have their errors; whoever restarts servers waits for this.
+                System.exit(ExitCodes.DEVICE_LOST);
+            }
+        }
     }
 
     private static String packing(long bytes) {

@@ -92,7 +92,7 @@ public record ServerConfig(Map<Setting<?>, Object> values) {
         return new EngineConfig(get(Settings.BACKEND), get(Settings.DTYPE), get(Settings.MAX_MODEL_LEN), get(Settings.MAX_NUM_SEQS),
                 get(Settings.MAX_NUM_BATCHED_TOKENS), get(Settings.BLOCK_SIZE), MAX_LOGPROBS, get(Settings.KV_CACHE_DTYPE),
                 get(Settings.KV_CACHE_MEMORY_BYTES), get(Settings.MEMORY_UTILIZATION), get(Settings.NUM_BLOCKS), get(Settings.THREADS),
-                get(Settings.QUANTIZATION), get(Settings.QUANTIZATION_CACHE), get(Settings.THREADS_BIND));
+                get(Settings.QUANTIZATION), get(Settings.QUANTIZATION_CACHE), get(Settings.THREADS_BIND), get(Settings.CUDA_DRIVER));
     }
 
     public LoopOptions loopOptions() {

@@ -56,8 +56,8 @@ public final class Settings {
     public static final Setting<Boolean> ASYNC_SCHEDULING = declare("async-scheduling", List.of(), Group.MEMORY, Kind.SWITCH, "", "false",
             false, Values.bool(), "plan and submit the next step while one runs; a request that ends costs a surplus row in that step");
     public static final Setting<Double> MEMORY_UTILIZATION = declare("memory-utilization", List.of("gpu-memory-utilization"), Group.MEMORY,
-            Kind.VALUE, "SHARE", "0.5", false, Values.fraction(0, 1),
-            "share of the memory available at start for weights, workspace and KV cache together");
+            Kind.VALUE, "SHARE", "auto", false, Values.one(text -> text.equals("auto") ? 0.0 : Values.fraction(0, 1).parse(List.of(text))),
+            "share of the memory available at start, or free on the GPU, for weights, workspace and KV cache together; auto: 0.5, on a GPU 0.9");
     public static final Setting<Long> KV_CACHE_MEMORY_BYTES = declare("kv-cache-memory-bytes", List.of(), Group.MEMORY, Kind.VALUE, "BYTES",
             "auto", false, Values.bytes(), "KV cache of at most this size (2GiB, 512M) instead of a share; never more than --max-num-seqs full contexts can use");
     public static final Setting<String> KV_CACHE_DTYPE = declare("kv-cache-dtype", List.of(), Group.MEMORY, Kind.VALUE, "TYPE", "auto",
@@ -76,8 +76,12 @@ public final class Settings {
     public static final Setting<Boolean> ENABLE_PREFIX_CACHING = declare("enable-prefix-caching", List.of(), Group.MEMORY, Kind.SWITCH, "",
             "true", false, Values.bool(), "keep what was computed for later requests that begin alike; --no-enable-prefix-caching turns it off");
 
-    public static final Setting<String> BACKEND = declare("backend", List.of(), Group.MACHINE, Kind.VALUE, "cpu|reference", "cpu", false,
-            Values.choice("cpu", "reference"), "cpu: native kernels; reference: scalar Java, slow, to compare with");
+    public static final Setting<String> BACKEND = declare("backend", List.of("device"), Group.MACHINE, Kind.VALUE, "cpu|cuda|auto|reference", "cpu", false,
+            Values.choice("cpu", "cuda", "auto", "reference"), "cpu: native kernels; cuda: an NVIDIA GPU; auto: cuda where there is one, else cpu;"
+                    + " reference: scalar Java, slow, to compare with");
+    public static final Setting<String> CUDA_DRIVER = declare("cuda-driver", List.of(), Group.MACHINE, Kind.VALUE, "mixed|ffm|jcuda", "mixed", false,
+            Values.choice("mixed", "ffm", "jcuda"), "how a GPU's driver is called: ffm: Java's foreign function interface; jcuda: JCuda; mixed: JCuda"
+                    + " for what a start asks once, the other for the steps");
     public static final Setting<String> DTYPE = declare("dtype", List.of(), Group.MACHINE, Kind.VALUE, "TYPE", "auto", false,
             Values.choice("auto", "bfloat16", "float16", "float32"), "products of weights that are not quantised; auto: bfloat16 for bfloat16 and"
                     + " float16 weights where the processor has it, else exact; bfloat16: for all; float16, float32: exact");

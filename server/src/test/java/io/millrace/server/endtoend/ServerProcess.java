@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
@@ -49,15 +50,39 @@ final class ServerProcess implements AutoCloseable {
     }
 
     static ServerProcess start(String... flags) throws IOException {
+        return new ServerProcess(builder(List.of(), Map.of(), flags).redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+    }
+
+    /** The same with flags of the JVM and variables of the environment. */
+    static ServerProcess start(List<String> jvm, Map<String, String> environment, String... flags) throws IOException {
+        return new ServerProcess(builder(jvm, environment, flags).redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+    }
+
+    /** A start that fails. */
+    record Failure(int exitCode, String text) {}
+
+    static Failure fails(List<String> jvm, Map<String, String> environment, String... flags) throws IOException, InterruptedException {
+        Process process = builder(jvm, environment, flags).redirectErrorStream(true).start();
+        try {
+            String text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            return new Failure(process.waitFor(), text);
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private static ProcessBuilder builder(List<String> jvm, Map<String, String> environment, String... flags) {
         Path model = Path.of(System.getProperty("millrace.root", ".."), "server/demo-model").toAbsolutePath().normalize();
         Assumptions.assumeTrue(Files.isDirectory(model), () -> "no bundled model at " + model);
         List<String> line = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin/java").toString(),
-                "--enable-native-access=ALL-UNNAMED", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmillrace.demo-model=" + model,
-                "-cp", System.getProperty("java.class.path"), "io.millrace.server.Main", "serve", "--port", "0"));
+                "--enable-native-access=ALL-UNNAMED", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmillrace.demo-model=" + model));
+        line.addAll(jvm);
+        line.addAll(List.of("-cp", System.getProperty("java.class.path"), "io.millrace.server.Main", "serve", "--port", "0"));
         line.addAll(List.of(flags));
         ProcessBuilder builder = new ProcessBuilder(line);
         builder.environment().keySet().removeIf(name -> name.startsWith("MILLRACE_"));
-        return new ServerProcess(builder.redirectOutput(ProcessBuilder.Redirect.DISCARD).start());
+        builder.environment().putAll(environment);
+        return builder;
     }
 
     /** What it wrote to standard error; all of it if the process has ended. */
