@@ -25,12 +25,12 @@ final class EngineRuns implements AutoCloseable {
     private final Optional<MachineProbe> probe;
     private final MachineSpeed speed;
 
-    /** @param measure whether to measure the machine beside the model; without native kernels it is not done */
+    /** @param measure whether to measure the machine beside the model; done for the native kernels of the CPU alone */
     EngineRuns(Generation generation, ServerConfig config, boolean measure) {
         this.generation = generation;
         this.config = config;
         this.work = generation.model().engine().work();
-        this.probe = measure && work.isPresent() && !config.get(Settings.BACKEND).equals("reference") ? MachineProbe.open(config.get(Settings.THREADS)) : Optional.empty();
+        this.probe = measure && work.isPresent() && config.get(Settings.BACKEND).equals("cpu") ? MachineProbe.open(config.get(Settings.THREADS)) : Optional.empty();
         this.speed = new MachineSpeed(probe.map(MachineProbe::threads).orElse(0));
     }
 
