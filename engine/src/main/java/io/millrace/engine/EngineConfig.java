@@ -30,7 +30,7 @@ public record EngineConfig(String backend, String dtype, int maxModelLen, int ma
     private static final double GPU_UTILIZATION = 0.9;
 
     public static EngineConfig defaults() {
-        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, 0, 0, 0, "none", "none", "none", "mixed");
+        return new EngineConfig("cpu", "auto", 0, 256, 0, 16, 20, "auto", 0, CPU_UTILIZATION, 0, 0, "none", "none", "none", "mixed");
     }
 
     /** The share that holds on a GPU or on the machine, if none was asked for. */

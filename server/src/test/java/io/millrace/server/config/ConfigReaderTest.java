@@ -57,14 +57,14 @@ class ConfigReaderTest {
     @Test
     void allProblemsTogether() throws IOException {
         Path file = yaml("max-num-sequences: 3\nport: http\nhost:\nthreads: {a: 1}\n");
-        assertThatThrownBy(() -> ConfigReader.read(flags("block-size", "12", "tensor-parallel-size", "2"), Map.of("MILLRACE_BACKEND", "cuda"), file))
+        assertThatThrownBy(() -> ConfigReader.read(flags("block-size", "12", "tensor-parallel-size", "2"), Map.of("MILLRACE_BACKEND", "tpu"), file))
                 .isInstanceOfSatisfying(ConfigException.class, e -> assertThat(e.problems()).hasSize(7)
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-001").contains("max-num-sequences", "did you mean 'max-num-seqs'"))
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("server.yaml: port", "'http'", "0 to 65535"))
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("host"))
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("threads"))
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("--block-size", "12", "power of two"))
-                        .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("MILLRACE_BACKEND", "cuda", "cpu, reference"))
+                        .anySatisfy(p -> assertThat(p).startsWith("CLI-002").contains("MILLRACE_BACKEND", "tpu", "cpu, cuda, auto, reference"))
                         .anySatisfy(p -> assertThat(p).startsWith("CLI-003").contains("--tensor-parallel-size", "only 1")));
     }
 
