@@ -127,11 +127,6 @@ public final class CudaBackend implements Backend {
         return capability;
     }
 
-    /** Whether this build has kernels. Loads no driver. */
-    public static boolean built() {
-        return CudaKernels.built();
-    }
-
     /**
      * @param driverName how the driver is called, one of {@link CudaDrivers#NAMES}
      * @throws DeviceException {@code CUDA-...} if there is no driver, no device, no kernels for it, or no memory

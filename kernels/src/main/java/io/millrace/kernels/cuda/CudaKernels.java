@@ -48,11 +48,6 @@ final class CudaKernels implements AutoCloseable {
         }
     }
 
-    /** Whether the build put kernels into the jar. */
-    static boolean built() {
-        return System.getProperty(FOLDER_PROPERTY) != null || CudaKernels.class.getResource(resource(CudaKernel.EMBED.file)) != null;
-    }
-
     private static InputStream open(String file) throws IOException {
         String folder = System.getProperty(FOLDER_PROPERTY);
         if (folder == null) {
