@@ -90,6 +90,11 @@ public final class MessageStream extends SingleAnswer implements Answer.Stream {
         close();
     }
 
+    @Override
+    public void callBreaks(String raw) {
+        close();
+    }
+
     private void block(String type, String fields) {
         if (type.equals(open)) {
             return;

@@ -8,10 +8,15 @@ import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.Fields;
 import java.util.List;
 
-/** A request of the Messages protocol, rewritten as the chat request that means the same. What it cannot mean is refused by name. */
+/**
+ * A request of the Messages protocol, rewritten as the chat request that means the same. Fields that would change the answer and that a chat
+ * request cannot have are refused by name; others that are not known here are passed over, as in chat requests.
+ */
 public final class MessagesRequest {
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
     private static final List<String> SAME = List.of("model", "max_tokens", "temperature", "top_p", "top_k", "stream");
+
+    private static final List<String> REFUSED = List.of("output_format", "mcp_servers", "container");
 
     private MessagesRequest() {}
 
@@ -20,6 +25,15 @@ public final class MessagesRequest {
      * @throws ApiException 400 naming the field
      */
     public static Fields toChat(Fields request, boolean needsLimit) {
+        for (String name : REFUSED) {
+            if (request.has(name) && !request.get(name).isEmpty()) {
+                throw ApiException.unsupported(name, "`" + name + "` is not supported by this version; leave it out.");
+            }
+        }
+        if (request.has("output_config") && Fields.of(request.get("output_config"), "output_config").has("format")) {
+            throw ApiException.unsupported("output_config.format", "`output_config.format` is not supported here; /v1/chat/completions takes a schema as"
+                    + " `response_format`.");
+        }
         ObjectNode chat = NODES.objectNode();
         for (String name : SAME) {
             if (request.has(name)) {
@@ -45,6 +59,10 @@ public final class MessagesRequest {
         }
         for (int i = 0; i < list.size(); i++) {
             message(Fields.of(list.get(i), "messages[" + i + "]"), messages);
+        }
+        JsonNode last = messages.isEmpty() ? null : messages.get(messages.size() - 1);
+        if (last != null && last.path("role").asText().equals("assistant") && !last.has("tool_calls")) {
+            chat.put("continue_final_message", true); // the answer begins so
         }
         if (request.has("tools")) {
             chat.set("tools", tools(request));

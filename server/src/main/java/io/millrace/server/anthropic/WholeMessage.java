@@ -19,6 +19,7 @@ public final class WholeMessage extends SingleAnswer implements Answer.Whole {
 
     private final List<Block> blocks = new ArrayList<>();
     private Block call;
+    private String broken;
     private String reason;
     private String stopString;
 
@@ -38,6 +39,10 @@ public final class WholeMessage extends SingleAnswer implements Answer.Whole {
 
     @Override
     public void content(String text) {
+        if (broken != null) {
+            add("text", broken);
+            broken = null;
+        }
         add("text", text);
     }
 
@@ -66,9 +71,6 @@ public final class WholeMessage extends SingleAnswer implements Answer.Whole {
     /** Input is an object in this protocol: a call whose arguments are none is text. */
     @Override
     public void callEnds() {
-        if (call.text.isEmpty()) {
-            call.text.append("{}");
-        }
         try {
             JsonNode input = JSON.readTree(call.text.toString());
             if (input != null && input.isObject()) {
@@ -85,9 +87,17 @@ public final class WholeMessage extends SingleAnswer implements Answer.Whole {
     }
 
     @Override
+    public void callBreaks(String raw) {
+        broken = raw;
+    }
+
+    @Override
     protected void ends(String endReason, String endString) {
         reason = endReason;
         stopString = endString;
+        if (broken != null && !endReason.equals("length")) {
+            add("text", broken); // nothing of a text that is complete may be lost
+        }
     }
 
     @Override

@@ -71,6 +71,10 @@ final class ChatDeltas implements OutputSink {
         callsEnded++;
     }
 
+    /** Its deltas are sent; without an end it does not count. */
+    @Override
+    public void callBreaks(String raw) {}
+
     private void openCall(int index) {
         delta.clear();
         delta.raw("{\"tool_calls\":[{\"index\":").number(index);

@@ -17,6 +17,7 @@ final class ChatMessage {
     private final StringBuilder reasoning = new StringBuilder();
     private final List<Call> calls = new ArrayList<>();
     private Call open;
+    private boolean cutOff;
 
     /** @param format null = all is content */
     ChatMessage(OutputFormat format) {
@@ -52,13 +53,23 @@ final class ChatMessage {
         public void callEnds() {
             calls.add(open);
         }
+
+        @Override
+        public void callBreaks(String raw) {
+            // Of a text that was cut off there is no more to know; of any other, nothing may be lost.
+            if (!cutOff) {
+                content.append(raw);
+            }
+        }
     }
 
     void append(String text) {
         parser.append(text, sink);
     }
 
-    void finish() {
+    /** @param atLength whether the text ended because it had its length */
+    void finish(boolean atLength) {
+        cutOff = atLength;
         parser.finish(sink);
     }
 
@@ -76,7 +87,7 @@ final class ChatMessage {
             for (int i = 0; i < calls.size(); i++) {
                 Call call = calls.get(i);
                 json.raw(i == 0 ? "" : ",").raw("{\"id\":").string(call.id).raw(",\"type\":\"function\",\"function\":{\"name\":").string(call.name)
-                        .raw(",\"arguments\":").string(call.arguments.isEmpty() ? "{}" : call.arguments).raw("}}");
+                        .raw(",\"arguments\":").string(call.arguments).raw("}}");
             }
             json.raw("]");
         }

@@ -42,7 +42,7 @@ public final class WholeAnswer implements Choice.Listener, Answer.Whole {
         open(choice);
         append(choice.index(), shown);
         if (request.chat()) {
-            messages[choice.index()].finish();
+            messages[choice.index()].finish("length".equals(choice.finishReason(false)));
         }
     }
 

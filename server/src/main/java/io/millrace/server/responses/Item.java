@@ -56,7 +56,7 @@ final class Item {
                 json.raw("]");
             }
             case CALL -> json.raw(",\"type\":\"function_call\",\"call_id\":").string(callId).raw(",\"name\":").string(name)
-                    .raw(",\"arguments\":").string(begun ? "" : text.isEmpty() ? "{}" : text);
+                    .raw(",\"arguments\":").string(begun ? "" : text);
         }
         json.raw("}");
     }

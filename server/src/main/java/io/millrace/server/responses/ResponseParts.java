@@ -70,6 +70,12 @@ abstract class ResponseParts extends SingleAnswer {
         end(items.getLast());
     }
 
+    @Override
+    public final void callBreaks(String raw) {
+        ended = items.size();
+        itemEnds(items.getLast()); // and stays incomplete
+    }
+
     /** The last item, unless it has ended. */
     private Item open() {
         return items.size() > ended ? items.getLast() : null;

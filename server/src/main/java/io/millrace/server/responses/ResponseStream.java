@@ -88,7 +88,7 @@ public final class ResponseStream extends ResponseParts implements Answer.Stream
     @Override
     void itemEnds(Item item) {
         String field = item.kind() == Item.Kind.CALL ? ",\"arguments\":" : ",\"text\":";
-        partEvent(growth(item) + ".done", item).raw(field).string(item.kind() == Item.Kind.CALL && item.text().isEmpty() ? "{}" : item.text())
+        partEvent(growth(item) + ".done", item).raw(field).string(item.text())
                 .raw(item.kind() == Item.Kind.MESSAGE ? ",\"logprobs\":[]" : "");
         end();
         if (item.kind() != Item.Kind.CALL) {

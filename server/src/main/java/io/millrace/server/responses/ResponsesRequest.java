@@ -8,7 +8,10 @@ import io.millrace.server.openai.ApiException;
 import io.millrace.server.openai.Fields;
 import java.util.List;
 
-/** A request of the Responses protocol, rewritten as the chat request that means the same. What it cannot mean is refused by name. */
+/**
+ * A request of the Responses protocol, rewritten as the chat request that means the same. Fields that would change the answer and that a chat
+ * request cannot have are refused by name; others that are not known here are passed over, as in chat requests.
+ */
 public final class ResponsesRequest {
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
     private static final List<String> SAME = List.of("model", "temperature", "top_p", "stream", "parallel_tool_calls", "user", "seed", "top_k", "min_p",
@@ -26,6 +29,9 @@ public final class ResponsesRequest {
         }
         if (request.flag("background", false)) {
             throw ApiException.unsupported("background", "`background` is not supported: this server keeps no answers; leave it out.");
+        }
+        if (request.integer("top_logprobs", 0, 20).orElse(0) > 0) {
+            throw ApiException.unsupported("top_logprobs", "`top_logprobs` is not supported here; /v1/chat/completions gives log-probabilities.");
         }
         ObjectNode chat = NODES.objectNode();
         for (String name : SAME) {

@@ -125,6 +125,13 @@ class MessagesTest {
                 .isEqualTo("system: S\nuser: A\nB\nassistant: C\ntool: R\nuser: D\nassistant:".length());
     }
 
+    /** Property: a last message of the assistant is the beginning of the answer. */
+    @Test
+    void theAnswerGoesOnFromItsBeginning() {
+        HttpResponse<String> response = post(PATH + "/count_tokens", "{'messages':[{'role':'user','content':'A'},{'role':'assistant','content':'B'}]}");
+        assertThat(TestServer.json(response.body()).get("input_tokens").intValue()).isEqualTo("user: A\nassistant: B".length());
+    }
+
     /** Property: errors come in the protocol's form and name the field. */
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '~', textBlock = """
@@ -134,6 +141,7 @@ class MessagesTest {
             400 | invalid_request_error | messages[0].content[0].type | {'max_tokens':5,'messages':[{'role':'user','content':[{'type':'image'}]}]}
             400 | invalid_request_error | tools[0].type | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'tools':[{'type':'web_search_20250305','name':'w'}]}
             400 | invalid_request_error | temperature | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'temperature':-1}
+            400 | invalid_request_error | output_config.format | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'output_config':{'format':{'type':'json_schema'}}}
             404 | not_found_error | nope | {'model':'nope','max_tokens':5,'messages':[{'role':'user','content':'x'}]}
             """)
     void errors(int status, String type, String mention, String body) {

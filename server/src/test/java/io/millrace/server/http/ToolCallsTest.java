@@ -82,7 +82,7 @@ class ToolCallsTest {
             }
             finished += choice.get("finish_reason").isNull() ? 0 : 1;
         }
-        assertThat(text.toString()).isEqualTo("Well.|0f{\"a\": [1]}|1g");
+        assertThat(text.toString()).isEqualTo("Well.|0f{\"a\": [1]}|1g{}");
         assertThat(finished).isEqualTo(1);
         assertThat(events.getLast().at("/choices/0/finish_reason").textValue()).isEqualTo("tool_calls");
         assertThat(events.size()).as("arguments come in pieces").isGreaterThan(10);
@@ -95,6 +95,15 @@ class ToolCallsTest {
         assertThat(choice.get("finish_reason").textValue()).isEqualTo("length");
         assertThat(choice.get("message").has("tool_calls")).isFalse();
         assertThat(choice.at("/message/content").textValue()).isEqualTo("Well.");
+    }
+
+    /** Property: nothing of a complete text is lost where a call turns out to be none. */
+    @Test
+    void aBrokenCallIsContent() {
+        String say = "A <tool_call>{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"a\\\":1";
+        JsonNode choice = server.ok(PATH, body(say, TOOLS)).at("/choices/0");
+        assertThat(choice.at("/message/content").textValue()).isEqualTo(say.replace("\\\"", "\""));
+        assertThat(choice.get("finish_reason").textValue()).isEqualTo("stop");
     }
 
     /** Property: whoever wants one call gets one. */

@@ -9,7 +9,14 @@ import java.util.function.Predicate;
  * given back as text.
  */
 final class JsonCallScanner {
-    enum Status { MORE, CALL, NO_CALL }
+    enum Status {
+        MORE,
+        /** The character was the object's last. */
+        CALL,
+        /** The object ended before this character, which begins a mark: its closing brace is missing. */
+        CALL_BEFORE,
+        NO_CALL
+    }
 
     private enum At { OBJECT, KEY, NEXT_KEY, IN_KEY, COLON, VALUE, IN_VALUE, NEXT }
 
@@ -24,8 +31,10 @@ final class JsonCallScanner {
     private At at;
     private Role role;
     private boolean quoted;
+    private boolean scalar;
     private boolean nested;
     private boolean begun;
+    private boolean argued;
     private String id;
     private String name;
 
@@ -41,11 +50,12 @@ final class JsonCallScanner {
         at = At.OBJECT;
         nested = false;
         begun = false;
+        argued = false;
         id = null;
         name = null;
     }
 
-    /** All that was read, if the sink has heard nothing of it. */
+    /** All that was read. */
     String raw() {
         return raw.toString();
     }
@@ -56,7 +66,8 @@ final class JsonCallScanner {
 
     /** Passes on the arguments that have come so far. */
     void flush(OutputSink sink) {
-        if (begun && !arguments.isEmpty()) {
+        // A word may turn out to be null, which stands for none.
+        if (begun && !arguments.isEmpty() && !(at == At.IN_VALUE && scalar)) {
             sink.arguments(arguments.toString());
             arguments.setLength(0);
         }
@@ -64,9 +75,7 @@ final class JsonCallScanner {
 
     /** @return CALL with the last character of the object; NO_CALL if it is none, and {@link #hasBegun} says whether the sink believed it was */
     Status next(char c, OutputSink sink) {
-        if (!begun) {
-            raw.append(c);
-        }
+        raw.append(c);
         if (at == At.IN_KEY || at == At.IN_VALUE) {
             return at == At.IN_KEY ? inKey(c) : inValue(c, sink);
         }
@@ -97,6 +106,11 @@ final class JsonCallScanner {
                 if (c == '}') {
                     return ends(sink);
                 }
+                if (c == '<' && begun) {
+                    nested = false;
+                    ends(sink);
+                    return Status.CALL_BEFORE;
+                }
                 return expect(c == ',', At.NEXT_KEY);
             }
         }
@@ -126,10 +140,12 @@ final class JsonCallScanner {
         role = switch (key) {
             case "name", "function", "tool_name" -> c == '"' && name == null ? Role.NAME : Role.OTHER;
             case "id", "call_id", "tool_call_id" -> c == '"' ? Role.ID : Role.OTHER;
-            case "arguments", "parameters", "args" -> Role.ARGUMENTS;
+            case "arguments", "parameters", "args" -> argued ? Role.OTHER : Role.ARGUMENTS;
             default -> Role.OTHER;
         };
+        argued |= role == Role.ARGUMENTS;
         quoted = c == '"';
+        scalar = c != '"' && c != '{' && c != '[';
         word.setLength(0);
         unescaper.reset();
         value.reset();
@@ -157,15 +173,16 @@ final class JsonCallScanner {
 
     /** A character that ended a number or a word and is itself yet to be read; it was added to the raw text already. */
     private Status reconsider(char c, OutputSink sink) {
-        if (!begun) {
-            raw.setLength(raw.length() - 1);
-        }
+        raw.setLength(raw.length() - 1);
         return next(c, sink);
     }
 
     private Status valueEnds(OutputSink sink) {
         at = At.NEXT;
-        if (role == Role.NAME) {
+        if (role == Role.ARGUMENTS && scalar && arguments.toString().equals("null")) {
+            arguments.setLength(0);
+            argued = false;
+        } else if (role == Role.NAME) {
             name = word.toString();
             if (!isTool.test(name)) {
                 return Status.NO_CALL;
@@ -192,6 +209,9 @@ final class JsonCallScanner {
         }
         if (!begun) {
             return Status.NO_CALL;
+        }
+        if (!argued) {
+            arguments.append("{}");
         }
         flush(sink);
         return Status.CALL;

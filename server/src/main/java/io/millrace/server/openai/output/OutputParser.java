@@ -9,6 +9,8 @@ import java.util.List;
 public abstract class OutputParser {
     /** What has arrived and is not passed on. */
     final StringBuilder in = new StringBuilder();
+    /** White space before {@link #in} that is content only if content follows. */
+    final StringBuilder space = new StringBuilder();
 
     OutputParser() {}
 
@@ -108,7 +110,26 @@ public abstract class OutputParser {
         return from;
     }
 
-    static int trimmedLength(CharSequence text, int length) {
+    /** Takes the first {@code length} characters, with the space held before them; white space at their end is held in turn. */
+    final String takeTrimmed(int length) {
+        int end = trimmedLength(in, length);
+        String text = end == 0 ? "" : space + in.substring(0, end);
+        if (end > 0) {
+            space.setLength(0);
+        }
+        space.append(in, end, length);
+        in.delete(0, length);
+        return text;
+    }
+
+    /** The space that is held; there is none afterwards. */
+    final String takeSpace() {
+        String text = space.toString();
+        space.setLength(0);
+        return text;
+    }
+
+    private static int trimmedLength(CharSequence text, int length) {
         int end = length;
         while (end > 0 && Character.isWhitespace(text.charAt(end - 1))) {
             end--;

@@ -16,6 +16,13 @@ public interface OutputSink {
     /** The next part of the call's arguments, together the text of one JSON value. */
     void arguments(String json);
 
-    /** The call is complete. A call whose end does not come before that of the text was cut off. */
+    /** The call is complete. */
     void callEnds();
+
+    /**
+     * The call will not be complete: the model wrote something else within it, or the text has ended.
+     *
+     * @param raw all that was taken for the call, as it was written
+     */
+    void callBreaks(String raw);
 }

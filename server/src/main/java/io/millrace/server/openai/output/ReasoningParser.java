@@ -62,13 +62,14 @@ final class ReasoningParser extends OutputParser {
             in.delete(0, leadingSpace());
         }
         int end = indexOf(close);
-        int length = trimmedLength(in, end >= 0 ? end : certain(close));
-        if (length > 0) {
+        String text = takeTrimmed(end >= 0 ? end : certain(close));
+        if (!text.isEmpty()) {
             anyReasoning = true;
-            sink.reasoning(in.substring(0, length));
+            sink.reasoning(text);
         }
-        in.delete(0, end >= 0 ? end + close.getFirst().length() : length);
         if (end >= 0) {
+            takeSpace();
+            in.delete(0, close.getFirst().length());
             at = At.AFTER;
         }
         return end >= 0;
@@ -96,10 +97,9 @@ final class ReasoningParser extends OutputParser {
         if (at == At.START && !in.isEmpty()) {
             answer.append(take(in.length()), sink);
         } else if (at == At.REASONING && !in.isEmpty()) {
-            String rest = take(in.length());
-            int length = trimmedLength(rest, rest.length());
-            if (length > 0) {
-                sink.reasoning(rest.substring(0, length));
+            String rest = takeTrimmed(in.length());
+            if (!rest.isEmpty()) {
+                sink.reasoning(rest);
             }
         }
         answer.finish(sink);

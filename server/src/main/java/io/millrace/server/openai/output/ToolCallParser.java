@@ -14,7 +14,8 @@ final class ToolCallParser extends OutputParser {
     private final List<String> betweenCalls;
     /** Text since the beginning of calls that is content if no call follows. */
     private final StringBuilder unsure = new StringBuilder();
-    private final StringBuilder arguments = new StringBuilder();
+    /** Header and arguments of the call that is being read, where it is no object. */
+    private final StringBuilder written = new StringBuilder();
     private boolean anyCall;
     private boolean bare;
     private At at;
@@ -55,17 +56,16 @@ final class ToolCallParser extends OutputParser {
 
     private boolean content(OutputSink sink) {
         int begin = indexOf(syntax.begins());
+        // White space before a call is no content either.
+        emit(takeTrimmed(begin >= 0 ? begin : certain(syntax.begins())), sink);
         if (begin >= 0) {
-            emit(take(trimmedLength(in, begin)), sink);
             unsure.setLength(0);
+            unsure.append(takeSpace());
             at = At.CALLS;
             bare = false;
             anyCall = false;
-            return true;
         }
-        // White space before a call is no content either.
-        emit(take(trimmedLength(in, certain(syntax.begins()))), sink);
-        return false;
+        return begin >= 0;
     }
 
     private boolean calls(OutputSink sink) {
@@ -105,16 +105,19 @@ final class ToolCallParser extends OutputParser {
     private boolean object(OutputSink sink) {
         for (int i = 0; i < in.length(); i++) {
             JsonCallScanner.Status status = object.next(in.charAt(i), sink);
-            if (status != JsonCallScanner.Status.MORE) {
-                in.delete(0, i + 1);
-                if (status == JsonCallScanner.Status.CALL) {
-                    callEnds(sink);
-                } else {
-                    object.flush(sink);
-                    giveBack(object.hasBegun() ? "" : object.raw(), sink);
-                }
-                return true;
+            if (status == JsonCallScanner.Status.MORE) {
+                continue;
             }
+            // Whatever ends an object too early may begin a mark, so it is looked at again.
+            in.delete(0, status == JsonCallScanner.Status.CALL ? i + 1 : i);
+            if (status != JsonCallScanner.Status.NO_CALL) {
+                callEnds(sink);
+            } else {
+                object.flush(sink);
+                String raw = object.raw();
+                breaks(raw.substring(0, raw.length() - 1), object.hasBegun(), sink);
+            }
+            return true;
         }
         in.setLength(0);
         object.flush(sink);
@@ -127,8 +130,11 @@ final class ToolCallParser extends OutputParser {
             return false;
         }
         String header = take(end);
+        written.setLength(0);
+        written.append(header);
         for (String literal : syntax.headerEnds()) {
             if (skip(literal)) {
+                written.append(literal);
                 break;
             }
         }
@@ -141,7 +147,13 @@ final class ToolCallParser extends OutputParser {
 
     private boolean beforeArguments(OutputSink sink) {
         if (Character.isWhitespace(in.charAt(0))) {
-            in.deleteCharAt(0);
+            written.append(take(1));
+            return true;
+        }
+        if (in.charAt(0) == '<') {
+            // The end of the call, or of the text, in the place of arguments.
+            sink.arguments("{}");
+            callEnds(sink);
             return true;
         }
         at = At.ARGUMENTS;
@@ -157,6 +169,7 @@ final class ToolCallParser extends OutputParser {
                 return true;
             }
         }
+        written.append(in);
         arguments(take(in.length()), sink);
         return false;
     }
@@ -174,34 +187,31 @@ final class ToolCallParser extends OutputParser {
         at = At.CALLS;
     }
 
-    /** What was taken for the beginning of calls is content, and so is what follows. */
+    /** What was taken for an object of a call is none. */
+    private void breaks(String raw, boolean begun, OutputSink sink) {
+        if (begun) {
+            sink.callBreaks(unsure + raw);
+            unsure.setLength(0);
+            anyCall = true;
+            giveBack("", sink);
+        } else {
+            giveBack(raw, sink);
+        }
+    }
+
+    /** What was taken for the beginning of calls is content. It is not looked at again. */
     private void giveBack(String more, OutputSink sink) {
-        in.insert(0, anyCall ? more : unsure + more);
+        emit(anyCall ? more : unsure + more, sink);
         unsure.setLength(0);
         at = At.CONTENT;
         bare = false;
-        // A beginning that led to nothing must not be found again.
-        int space = 0;
-        while (space < in.length() && Character.isWhitespace(in.charAt(space))) {
-            space++;
-        }
-        int length = 0;
-        for (String begin : syntax.begins()) {
-            if (in.indexOf(begin, space) == space) {
-                length = space + begin.length();
-            }
-        }
-        emit(take(length), sink);
     }
 
     @Override
     public void finish(OutputSink sink) {
         switch (at) {
-            case OBJECT -> {
-                if (!object.hasBegun()) {
-                    giveBack(object.raw(), sink);
-                }
-            }
+            case OBJECT -> breaks(object.raw(), object.hasBegun(), sink);
+            case BEFORE_ARGUMENTS, ARGUMENTS -> breaks(written.toString(), true, sink);
             case CALLS, HEADER, START -> {
                 if (!anyCall) {
                     giveBack("", sink);
@@ -210,7 +220,7 @@ final class ToolCallParser extends OutputParser {
             default -> { }
         }
         if (at == At.CONTENT) {
-            emit(take(in.length()), sink);
+            emit(takeSpace() + take(in.length()), sink);
         }
     }
 

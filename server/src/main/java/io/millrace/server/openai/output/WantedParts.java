@@ -45,4 +45,11 @@ final class WantedParts implements OutputSink {
             sink.callEnds();
         }
     }
+
+    @Override
+    public void callBreaks(String raw) {
+        if (calls <= maxCalls) {
+            sink.callBreaks(raw);
+        }
+    }
 }

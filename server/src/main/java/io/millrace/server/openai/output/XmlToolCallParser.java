@@ -1,17 +1,19 @@
 package io.millrace.server.openai.output;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
  * Calls as Qwen3-Coder writes them: {@code <tool_call><function=NAME><parameter=KEY>value</parameter>...</function></tool_call>}, values as
  * plain text. A value becomes the JSON that the tool's schema asks for; without one, the JSON it spells, else a string.
  */
 final class XmlToolCallParser extends OutputParser {
-    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final ObjectMapper JSON = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     private static final String CALL = "<tool_call>";
     private static final String CALL_END = "</tool_call>";
     private static final String FUNCTION = "<function=";
@@ -20,6 +22,9 @@ final class XmlToolCallParser extends OutputParser {
     private static final String PARAMETER_END = "</parameter>";
     static final List<String> MARKERS = List.of(CALL, CALL_END);
     private static final List<String> BEGINS = List.of(CALL, FUNCTION);
+    private static final Pattern NAME = Pattern.compile("[a-zA-Z0-9_.-]{1,128}");
+    private static final int MAX_NAME = 128;
+    private static final int MAX_SCHEMA_DEPTH = 16;
     private static final List<String> INSIDE = List.of(CALL, CALL_END, FUNCTION);
 
     private enum At { CONTENT, CALLS, NAME, PARAMETERS, VALUE }
@@ -28,7 +33,9 @@ final class XmlToolCallParser extends OutputParser {
     private final Map<String, JsonNode> schemas;
     private At at = At.CONTENT;
     private final StringBuilder unsure = new StringBuilder();
-    private JsonNode properties;
+    /** What was taken for the call that is being read. */
+    private final StringBuilder written = new StringBuilder();
+    private JsonNode schema;
     private String parameter;
     private boolean anyParameter;
     private boolean anyCall;
@@ -50,10 +57,10 @@ final class XmlToolCallParser extends OutputParser {
 
     private boolean content(OutputSink sink) {
         int begin = indexOf(BEGINS);
-        int length = trimmedLength(in, begin >= 0 ? begin : certain(BEGINS));
-        emit(in.substring(0, length), sink);
-        in.delete(0, begin >= 0 ? begin : length);
+        emit(takeTrimmed(begin >= 0 ? begin : certain(BEGINS)), sink);
         if (begin >= 0) {
+            unsure.setLength(0);
+            unsure.append(takeSpace());
             at = At.CALLS;
             anyCall = false;
         }
@@ -88,13 +95,20 @@ final class XmlToolCallParser extends OutputParser {
 
     private boolean name(OutputSink sink) {
         int end = in.indexOf(">");
-        if (end < 0) {
+        if (end < 0 && in.length() <= MAX_NAME && (in.isEmpty() || NAME.matcher(in).matches())) {
             return false;
         }
-        String name = take(end).strip();
+        if (end < 0 || !NAME.matcher(in.substring(0, end)).matches()) {
+            emit((anyCall ? "" : unsure.toString()) + FUNCTION, sink);
+            unsure.setLength(0);
+            at = At.CONTENT;
+            return true;
+        }
+        String name = take(end);
         in.deleteCharAt(0);
-        JsonNode schema = schemas.get(name);
-        properties = schema == null ? null : schema.path("properties");
+        written.setLength(0);
+        written.append(FUNCTION).append(name).append('>');
+        schema = schemas.get(name);
         anyParameter = false;
         anyCall = true;
         unsure.setLength(0);
@@ -118,6 +132,7 @@ final class XmlToolCallParser extends OutputParser {
             return false;
         }
         parameter = in.substring(parameterAt + PARAMETER.length(), end).strip();
+        written.append(in, 0, end + 1);
         in.delete(0, end + 1);
         at = At.VALUE;
         return true;
@@ -129,6 +144,7 @@ final class XmlToolCallParser extends OutputParser {
             return false;
         }
         String text = take(end);
+        written.append(text).append(PARAMETER_END);
         in.delete(0, PARAMETER_END.length());
         // One line break after the opening and one before the closing belong to the notation.
         text = text.startsWith("\n") ? text.substring(1) : text;
@@ -140,9 +156,9 @@ final class XmlToolCallParser extends OutputParser {
     }
 
     private String json(String text) {
-        JsonNode type = properties == null ? null : properties.path(parameter).get("type");
-        boolean string = type != null && (type.asText().equals("string") || type.isArray() && contains(type, "string"));
-        if (!string) {
+        JsonNode property = schema == null ? null : schema.path("properties").get(parameter);
+        boolean string = property != null && allows("string", property, 0);
+        if (!string || text.equals("null") && allows("null", property, 0)) {
             try {
                 JsonNode parsed = JSON.readTree(text);
                 if (parsed != null && !parsed.isMissingNode()) {
@@ -158,19 +174,43 @@ final class XmlToolCallParser extends OutputParser {
         return JSON.valueToTree(text).toString();
     }
 
-    private static boolean contains(JsonNode list, String word) {
-        for (JsonNode item : list) {
-            if (item.asText().equals(word)) {
+    /** Whether a value of {@code type} may meet {@code part}, as far as types, alternatives and references within the schema say. */
+    private boolean allows(String type, JsonNode part, int depth) {
+        if (depth > MAX_SCHEMA_DEPTH) {
+            return false;
+        }
+        JsonNode types = part.path("type");
+        if (types.isTextual() && types.asText().equals(type)) {
+            return true;
+        }
+        for (JsonNode item : types) {
+            if (item.asText().equals(type)) {
                 return true;
             }
         }
-        return false;
+        for (JsonNode value : part.path("enum")) {
+            if (type.equals("string") ? value.isTextual() : value.isNull()) {
+                return true;
+            }
+        }
+        for (String keyword : new String[] {"anyOf", "oneOf", "allOf"}) {
+            for (JsonNode branch : part.path(keyword)) {
+                if (allows(type, branch, depth + 1)) {
+                    return true;
+                }
+            }
+        }
+        String reference = part.path("$ref").asText("");
+        return reference.startsWith("#/") && allows(type, schema.at(reference.substring(1)), depth + 1);
     }
 
     @Override
     public void finish(OutputSink sink) {
-        if (at == At.CONTENT || at == At.CALLS && !anyCall) {
-            emit(unsure + take(in.length()), sink);
+        switch (at) {
+            case CONTENT -> emit(takeSpace() + take(in.length()), sink);
+            case CALLS -> emit(anyCall ? "" : unsure + take(in.length()), sink);
+            case NAME -> emit((anyCall ? "" : unsure.toString()) + FUNCTION + take(in.length()), sink);
+            default -> sink.callBreaks(written + take(in.length()));
         }
     }
 

@@ -1,6 +1,6 @@
 package io.millrace.server.openai.output;
 
-/** Writes down what a parser finds, pieces joined: {@code content "x" | call f(id) {"a":1} | cut f {"a} }. */
+/** Writes down what a parser finds, pieces joined: {@code content "x" | call f(id) {"a":1} | broken f {"a of <tool_call>... }. */
 final class Heard implements OutputSink {
     private final StringBuilder log = new StringBuilder();
     private String kind = "";
@@ -52,6 +52,15 @@ final class Heard implements OutputSink {
             throw new AssertionError("the end of a call that did not begin");
         }
         add("call " + call + " " + arguments);
+        call = null;
+    }
+
+    @Override
+    public void callBreaks(String raw) {
+        if (call == null) {
+            throw new AssertionError("a call breaks that did not begin: " + raw);
+        }
+        add("broken " + call + " " + arguments + " of " + raw);
         call = null;
     }
 

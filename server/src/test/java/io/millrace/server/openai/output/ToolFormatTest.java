@@ -22,7 +22,8 @@ class ToolFormatTest {
     static {
         try {
             TOOLS.put("f", JSON.readTree("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"s\":{\"type\":\"string\"},"
-                    + "\"o\":{\"type\":[\"string\",\"null\"]}}}"));
+                    + "\"o\":{\"type\":[\"string\"]},\"q\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]},"
+                    + "\"q2\":{\"$ref\":\"#/properties/q\"}}}"));
             TOOLS.put("g", JSON.readTree("{}"));
         } catch (IOException e) {
             throw new AssertionError(e);
@@ -36,7 +37,12 @@ class ToolFormatTest {
             HERMES # Well.\\n\\n<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>\\n<tool_call>\\n{"arguments": {}, "name": "g"}\\n</tool_call>\\nDone. # content "Well." | call f {"a": 1} | call g {} | content "Done."
             HERMES # <tool_call>{"name": "f", "arguments": "{\\"s\\": \\"x\\\\n\\"}"}</tool_call> # call f {"s": "x\\n"}
             HERMES # <tool_call>{"type": "function", "id": "c7", "function": {"name": "f", "arguments": {"s": "</tool_call>}{"}}, "n": 3}</tool_call> # call f(c7) {"s": "</tool_call>}{"}
-            HERMES # <tool_call>{"name": "g"}</tool_call> # call g
+            HERMES # <tool_call>{"name": "g"}</tool_call> # call g {}
+            HERMES # <tool_call>{"name": "g", "arguments": null}</tool_call> # call g {}
+            HERMES # <tool_call>{"name":"f","arguments":{"a":1}</tool_call> after # call f {"a":1} | content "after"
+            HERMES # <tool_call>{"arguments":{"a":1},"name":"f","arguments":{"b":1}}</tool_call> # call f {"a":1}
+            HERMES # <tool_call>{"name":"f","arguments":{"a":1} oh</tool_call> # broken f {"a":1} of <tool_call>{"name":"f","arguments":{"a":1}  | content "oh</tool_call>"
+            HERMES # <tool_call><tool_call>{"name": "g"}</tool_call> # call g {}
             HERMES # a < b and <tool_calls> is no call # content "a < b and <tool_calls> is no call"
             HERMES # <tool_call> is a word I like # content "<tool_call> is a word I like"
             HERMES # <tool_call>{"colour": 1}</tool_call> # content "<tool_call>{"colour": 1}</tool_call>"
@@ -57,10 +63,13 @@ class ToolFormatTest {
             PHI4_MINI_JSON # functools[{"name": "f", "arguments": {"a": 1}}] # call f {"a": 1}
             PHI4_MINI_JSON # I like functools and itertools # content "I like functools and itertools"
             KIMI_K2 # So.<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a": 1}<|tool_call_end|><|tool_call_begin|>functions.g:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|> # content "So." | call f(functions.f:0) {"a": 1} | call g(functions.g:1) {}
+            KIMI_K2 # <|tool_call_begin|>functions.g:1<|tool_call_argument_begin|><|tool_call_end|> # call g(functions.g:1) {}
             DEEPSEEK_V3 # <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\\n```json\\n{"a": 1}\\n```<｜tool▁call▁end｜>\\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\\n```json\\n{}\\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜> # call f {"a": 1} | call g {}
             DEEPSEEK_V31 # <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a": 1}<｜tool▁call▁end｜><｜tool▁call▁begin｜>g<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜> # call f {"a": 1} | call g {}
             QWEN3_CODER # Look:\\n<tool_call>\\n<function=f>\\n<parameter=a>\\n1\\n</parameter>\\n<parameter=s>\\n12\\n</parameter>\\n</function>\\n</tool_call>\\n<tool_call>\\n<function=g>\\n</function>\\n</tool_call> # content "Look:" | call f {"a": 1, "s": "12"} | call g {}
             QWEN3_CODER # <function=f><parameter=o>null</parameter><parameter=x>[1,2]</parameter><parameter=y>one "two"</parameter><parameter=z>True</parameter></function> # call f {"o": "null", "x": [1,2], "y": "one \\"two\\"", "z": true}
+            QWEN3_CODER # I define <function=x in my code, where 1 > 0 # content "I define <function=x in my code, where 1 > 0"
+            QWEN3_CODER # <function=f><parameter=q>10 Downing Street</parameter><parameter=q2>null</parameter><parameter=w>{"x":1} tail</parameter></function> # call f {"q": "10 Downing Street", "q2": null, "w": "{\\"x\\":1} tail"}
             JSON # [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "parameters": {}}] # call f {"a": 1} | call g {}
             JSON # {"name": "f", "arguments": {"a": 1}} # call f {"a": 1}
             JSON # [{"name": "x"}] and so on # content "[{"name": "x"}] and so on"
@@ -73,14 +82,14 @@ class ToolFormatTest {
     /** Property: an answer that ends in the midst of a call has no complete call, and what was no call yet is content. */
     @ParameterizedTest
     @CsvSource(delimiter = '#', quoteCharacter = '~', textBlock = """
-            HERMES # <tool_call>{"name": "f", "arguments": {"a": # cut f {"a":
+            HERMES # <tool_call>{"name": "f", "arguments": {"a": # broken f {"a": of <tool_call>{"name": "f", "arguments": {"a":
             HERMES # <tool_call>{"name": "f # content "<tool_call>{"name": "f"
             HERMES # Well <tool_c # content "Well <tool_c"
             HERMES # <tool_call>{"name": "f", "arguments": {}}</tool_ # call f {}
             LLAMA3_JSON # {"name": # content "{"name":"
             KIMI_K2 # <|tool_calls_section_begin|><|tool_call_begin|>functions.f # content "<|tool_calls_section_begin|><|tool_call_begin|>functions.f"
-            KIMI_K2 # <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a" # cut f(functions.f:0) {"a"
-            QWEN3_CODER # <tool_call>\\n<function=f>\\n<parameter=a>\\n1 # cut f
+            KIMI_K2 # <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a" # broken f(functions.f:0) {"a" of <|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a"
+            QWEN3_CODER # <tool_call>\\n<function=f>\\n<parameter=a>\\n1 # broken f  of <function=f>\\n<parameter=a>\\n1
             QWEN3_CODER # <tool_call>\\n<func # content "<tool_call>\\n<func"
             """)
     void cutOffCalls(ToolFormat format, String text, String expected) {
@@ -117,6 +126,28 @@ class ToolFormatTest {
             ToolFormat format = ToolFormat.values()[random.nextInt(ToolFormat.values().length)];
             String whole = hear(format.parser(TOOLS), text.toString(), text.length());
             assertThat(hear(format.parser(TOOLS), text.toString(), 1)).as("%s: %s", format, text).isEqualTo(whole);
+        }
+    }
+
+    /** Property: marks without calls, and white space without end, cost in proportion to their number. */
+    @Test
+    void manyMarksAreReadOnce() {
+        for (String part : new String[] {"<tool_call>", "\n\n\n\n", "<tool_call>{\"name\": 1}"}) {
+            long[] nanos = new long[2];
+            for (int size : new int[] {2_000, 2_000, 20_000}) {
+                OutputParser parser = ToolFormat.HERMES.parser(TOOLS);
+                Heard heard = new Heard();
+                java.lang.management.ThreadMXBean threads = java.lang.management.ManagementFactory.getThreadMXBean();
+                long began = threads.getCurrentThreadCpuTime();
+                for (int i = 0; i < size; i++) {
+                    parser.append(part, heard);
+                }
+                parser.append("x", heard);
+                parser.finish(heard);
+                nanos[size > 2_000 ? 1 : 0] = threads.getCurrentThreadCpuTime() - began;
+                assertThat(heard.toString()).isEqualTo("content \"" + part.repeat(size) + "x\"");
+            }
+            assertThat(nanos[1]).as("%s: ten times as many took %d and %d ns", part, nanos[0], nanos[1]).isLessThan(2_000_000_000L);
         }
     }
 
