@@ -3,7 +3,7 @@
 # comes later. Where there is no CUDA compiler it says so in one line and is content: everything else works without.
 #
 # A file is compiled again when its text, a header, these flags or the compiler have changed, whatever the clock says. What ptxas reports
-# stays in WORK/<name>.ptxas, for gates.sh.
+# stays in WORK/<name>.ptxas, for gates.sh; the toolkit's version goes to OUT/toolkit.version, by which a start knows whether a driver will do.
 set -eu
 work=$1
 out=$2
@@ -25,6 +25,7 @@ done
 flags="$flags -gencode arch=compute_80,code=compute_80"
 
 mkdir -p "$work" "$out"
+"$nvcc" --version | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p' >"$out/toolkit.version"
 common=$({ cat ./*.h; echo "$flags"; "$nvcc" --version; } | sha256sum)
 compile() { # name
     hash=$(echo "$common$(sha256sum <"$1.cu")" | sha256sum)

@@ -36,10 +36,26 @@ void poison(CUcontext context, int status, const std::string &why) {
 
 namespace {
 
-constexpr size_t max_shared_per_block = 227 << 10;
-constexpr size_t shared_per_multiprocessor = 228 << 10;
 constexpr size_t shared_reserved_per_block = 1 << 10;
 constexpr int threads_per_multiprocessor = 2048;
+
+// Shared memory of a multiprocessor, by compute capability: the "Technical Specifications per Compute Capability" of the programming guide.
+size_t shared_per_multiprocessor(const Settings &s) {
+    switch (10 * s.compute_major + s.compute_minor) {
+        case 80:
+        case 87: return 164 << 10;
+        case 90:
+        case 100:
+        case 103:
+        case 110: return 228 << 10;
+        default: return s.compute_major < 8 ? 96 << 10 : 100 << 10;
+    }
+}
+
+size_t max_shared_per_block(const Settings &s) { return shared_per_multiprocessor(s) - shared_reserved_per_block; }
+
+// The virtual architecture of what a fatbin of sm_80, sm_90, sm_100 and PTX of compute_80 has for the device.
+int ptx_version(const Settings &s) { return s.compute_major == 9 ? 90 : s.compute_major == 10 ? 100 : 80; }
 
 bool is_device(const State &s, CUdevice device) { return device >= 0 && device < s.settings.devices; }
 
@@ -58,9 +74,9 @@ long long attribute(const Settings &s, int number, CUdevice device) {
         case 41: return 1;                          // unified addressing
         case 75: return s.compute_major;
         case 76: return s.compute_minor;
-        case 81: return shared_per_multiprocessor;
+        case 81: return static_cast<long long>(shared_per_multiprocessor(s));
         case 82: return 65536;                      // registers
-        case 97: return max_shared_per_block;
+        case 97: return static_cast<long long>(max_shared_per_block(s));
         default: return 0;                          // not integrated, default compute mode, nothing else
     }
 }
@@ -231,6 +247,9 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned, int *
     if (!is_image(image)) {
         return CUDA_ERROR_INVALID_IMAGE;
     }
+    if (s.settings.module_status != 0) {
+        return static_cast<CUresult>(s.settings.module_status);
+    }
     if (s.settings.no_binary != 0) {
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
@@ -269,6 +288,7 @@ CUresult cuFuncGetAttribute(int *value, int number, CUfunction function) {
     ENTER();
     switch (number) {
         case 0: *value = function->kernel->max_threads; break;
+        case 5: *value = ptx_version(s.settings); break;
         case 6: *value = static_cast<int>(10 * s.settings.compute_major + s.settings.compute_minor); break;
         case 8: *value = function->max_dynamic_shared; break;
         default: *value = 0;  // no static shared memory, no local memory; registers are not simulated
@@ -278,7 +298,7 @@ CUresult cuFuncGetAttribute(int *value, int number, CUfunction function) {
 
 CUresult cuFuncSetAttribute(CUfunction function, int number, int value) {
     ENTER();
-    if (number != 8 || value < 0 || static_cast<size_t>(value) > max_shared_per_block) {
+    if (number != 8 || value < 0 || static_cast<size_t>(value) > max_shared_per_block(s.settings)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     function->max_dynamic_shared = value;
@@ -290,7 +310,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction fun
     if (threads < 1 || threads > function->kernel->max_threads || shared_bytes > static_cast<size_t>(function->max_dynamic_shared)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    size_t by_memory = shared_per_multiprocessor / (shared_bytes + shared_reserved_per_block);
+    size_t by_memory = shared_per_multiprocessor(s.settings) / (shared_bytes + shared_reserved_per_block);
     *blocks = static_cast<int>(std::min<size_t>({by_memory, static_cast<size_t>(threads_per_multiprocessor / threads), 32}));
     return CUDA_SUCCESS;
 }
@@ -361,10 +381,11 @@ CUresult cuMemFreeHost(void *memory) {
     return CUDA_SUCCESS;
 }
 
+// Nothing to set or copy is refused here, as CUDA may at an address where nothing lies.
 CUresult cuMemsetD8Async(CUdeviceptr address, unsigned char value, size_t bytes, CUstream stream) {
     ENTER();
     STREAM(stream);
-    if (!on_device(s, address, bytes)) {
+    if (bytes == 0 || !on_device(s, address, bytes)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     return enqueue(s, stream, [context = current_context, address, value, bytes] {
@@ -378,7 +399,7 @@ CUresult cuMemsetD8Async(CUdeviceptr address, unsigned char value, size_t bytes,
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t bytes, CUstream stream) {
     ENTER();
     STREAM(stream);
-    if (!on_device(s, target, bytes)) {
+    if (bytes == 0 || !on_device(s, target, bytes)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (stream->capture || s.pinned.contains(reinterpret_cast<uintptr_t>(source), bytes)) {
@@ -397,7 +418,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr target, const void *source, size_t byt
 CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t bytes, CUstream stream) {
     ENTER();
     STREAM(stream);
-    if (!on_device(s, source, bytes)) {
+    if (bytes == 0 || !on_device(s, source, bytes)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     CUresult result = copy(s, stream, target, pointer(source), bytes);
@@ -412,7 +433,7 @@ CUresult cuMemcpyDtoHAsync_v2(void *target, CUdeviceptr source, size_t bytes, CU
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t bytes, CUstream stream) {
     ENTER();
     STREAM(stream);
-    if (!on_device(s, target, bytes) || !on_device(s, source, bytes)) {
+    if (bytes == 0 || !on_device(s, target, bytes) || !on_device(s, source, bytes)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     return copy(s, stream, pointer(target), pointer(source), bytes);

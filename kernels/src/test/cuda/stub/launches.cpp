@@ -104,6 +104,11 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction function, void **p
         || function->context != current_context || parameters == nullptr || extra != nullptr || !attributes) {
         return CUDA_ERROR_INVALID_VALUE;
     }
+    if (stream->capture && (s.settings.fail_capture != 0 || (c->numAttrs > 0 && s.settings.programmatic_capture < 1))) {
+        stream->capture_broken |= s.settings.fail_capture != 0 || s.settings.programmatic_capture < 0;
+        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    }
+    s.counters.programmatic_launches += c->numAttrs > 0;
     auto *bytes = static_cast<const unsigned char *>(parameters[0]);
     std::vector<unsigned char> copied(bytes, bytes + kernel.parameter_bytes);
     return enqueue(s, stream, [context = current_context, &kernel, launch, copied = std::move(copied)] { run(context, kernel, launch, copied); });

@@ -20,6 +20,9 @@ const Name names[] = {
     {"multiprocessors", &Settings::multiprocessors},
     {"init_status", &Settings::init_status},
     {"no_binary", &Settings::no_binary},
+    {"module_status", &Settings::module_status},
+    {"programmatic_capture", &Settings::programmatic_capture},
+    {"fail_capture", &Settings::fail_capture},
     {"fail_allocation", &Settings::fail_allocation},
     {"fail_launch", &Settings::fail_launch},
     {"fail_status", &Settings::fail_status},
@@ -40,6 +43,7 @@ const CounterName counter_names[] = {
     {"live_modules", &Counters::live_modules},
     {"live_graphs", &Counters::live_graphs},
     {"launches", &Counters::launches},
+    {"programmatic_launches", &Counters::programmatic_launches},
     {"graph_launches", &Counters::graph_launches},
     {"copies", &Counters::copies},
 };

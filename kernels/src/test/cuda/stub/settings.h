@@ -13,6 +13,9 @@ struct Settings {
     long long multiprocessors = 4;
     long long init_status = 0;                // what cuInit answers
     long long no_binary = 0;                  // 1: modules have no code for this device
+    long long module_status = 0;              // what loading a module answers
+    long long programmatic_capture = 1;       // 0: a programmatic launch is refused in a capture; -1: and breaks it
+    long long fail_capture = 0;               // 1: so is every launch in a capture, which it breaks
     long long fail_allocation = 0;            // n: the n-th allocation from now on finds no memory
     long long fail_launch = 0;                // n: the n-th launch from now on faults
     long long fail_status = 719;              // with this
@@ -34,6 +37,7 @@ struct Counters {
     long long live_modules = 0;
     long long live_graphs = 0;       // with their executable forms
     long long launches = 0;          // run, in graphs and out of them
+    long long programmatic_launches = 0;  // enqueued or captured
     long long graph_launches = 0;
     long long copies = 0;
 

@@ -43,7 +43,7 @@ import java.util.stream.Collectors;
  *
  * <p>Errors: those of {@link ModelConfig}, {@link WeightSource}'s formats, {@link WeightBinder} and {@link MemoryPlan}; {@code CFG-001} a setting out of
  * range, {@code CFG-002} a maximum length beyond the model's, {@code CFG-003} a backend that cannot be used, {@code MEM-001} weights larger than memory,
- * {@code MEM-002} memory ran out all the same; {@code CUDA-001} to {@code CUDA-011} a GPU that cannot be used.
+ * {@code MEM-002} memory ran out all the same; {@code CUDA-001} to {@code CUDA-012} a GPU that cannot be used.
  */
 public final class ModelLoader {
     private static final int DEFAULT_BATCHED_TOKENS = 512;

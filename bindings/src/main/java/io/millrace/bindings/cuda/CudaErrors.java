@@ -11,6 +11,7 @@ import java.util.concurrent.atomic.AtomicReference;
 
 /** Turns the statuses of one driver into exceptions, and keeps the first that has poisoned a context. Any thread. */
 final class CudaErrors {
+    /** The functions that are called here: cuLaunchKernelEx and its attributes are of CUDA 12.0. What the kernels need is theirs to say. */
     private static final int MIN_DRIVER_VERSION = 12000;
 
     private final AtomicReference<CudaException> poison = new AtomicReference<>();

@@ -18,7 +18,7 @@ public final class CudaException extends RuntimeException {
      * @param detail what else is known, or null
      */
     static CudaException of(String call, int status, String name, String detail) {
-        CudaFault fault = CudaFault.of(status);
+        CudaFault fault = CudaFault.of(call, status);
         String message = fault.code() + ": " + call + " failed with " + name + " (" + status + ")" + (detail == null ? "" : ": " + detail) + ". "
                 + fault.remedy();
         return new CudaException(fault, status, call, message, null);

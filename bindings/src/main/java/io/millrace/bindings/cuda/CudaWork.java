@@ -26,7 +26,10 @@ public interface CudaWork {
 
     int functionAttribute(long function, FunctionAttribute attribute);
 
-    /** Needed once for kernels that are launched with more than 48 KiB of dynamic shared memory. */
+    /**
+     * Needed once for kernels that are launched with more than 48 KiB of dynamic shared memory; refused beyond
+     * {@link DeviceAttribute#MAX_SHARED_BYTES_PER_BLOCK}.
+     */
     void setMaxDynamicSharedBytes(long function, int bytes);
 
     /** Blocks of the kernel that one multiprocessor holds at once. */
@@ -49,7 +52,7 @@ public interface CudaWork {
 
     void freePinned(PinnedMemory memory);
 
-    /** Sets bytes. */
+    /** Sets bytes. Here and in the copies none at all is allowed, at any address: the driver, which need not allow that, is not called. */
     void fill(long address, byte value, long bytes, long stream);
 
     /** Host to device, {@code bytes} from the source's begin. Overlaps with other work only if the source is pinned. */

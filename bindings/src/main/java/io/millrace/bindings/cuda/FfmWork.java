@@ -179,6 +179,9 @@ abstract sealed class FfmWork implements CudaWork permits FfmCudaDriver, MixedCu
 
     @Override
     public void fill(long address, byte value, long bytes, long stream) {
+        if (bytes == 0) {
+            return;
+        }
         try {
             errors.check("cuMemsetD8Async", (int) FILL.invokeExact(address, value, bytes, stream));
         } catch (Throwable e) {
@@ -188,6 +191,9 @@ abstract sealed class FfmWork implements CudaWork permits FfmCudaDriver, MixedCu
 
     @Override
     public void copyToDevice(long target, MemorySegment source, long bytes, long stream) {
+        if (bytes == 0) {
+            return;
+        }
         try {
             errors.check("cuMemcpyHtoDAsync", (int) TO_DEVICE.invokeExact(target, address(source, bytes), bytes, stream));
         } catch (Throwable e) {
@@ -197,6 +203,9 @@ abstract sealed class FfmWork implements CudaWork permits FfmCudaDriver, MixedCu
 
     @Override
     public void copyToHost(MemorySegment target, long source, long bytes, long stream) {
+        if (bytes == 0) {
+            return;
+        }
         try {
             errors.check("cuMemcpyDtoHAsync", (int) TO_HOST.invokeExact(address(target, bytes), source, bytes, stream));
         } catch (Throwable e) {
@@ -206,6 +215,9 @@ abstract sealed class FfmWork implements CudaWork permits FfmCudaDriver, MixedCu
 
     @Override
     public void copyOnDevice(long target, long source, long bytes, long stream) {
+        if (bytes == 0) {
+            return;
+        }
         try {
             errors.check("cuMemcpyDtoDAsync", (int) ON_DEVICE.invokeExact(target, source, bytes, stream));
         } catch (Throwable e) {

@@ -139,22 +139,30 @@ final class JCudaOnlyDriver extends JCudaDevices implements CudaDriver {
 
     @Override
     public void fill(long address, byte value, long bytes, long stream) {
-        errors.check("cuMemsetD8Async", JCudaDriver.cuMemsetD8Async(device(address), value, bytes, stream(stream)));
+        if (bytes != 0) {
+            errors.check("cuMemsetD8Async", JCudaDriver.cuMemsetD8Async(device(address), value, bytes, stream(stream)));
+        }
     }
 
     @Override
     public void copyToDevice(long target, MemorySegment source, long bytes, long stream) {
-        errors.check("cuMemcpyHtoDAsync", JCudaDriver.cuMemcpyHtoDAsync(device(target), host(source, bytes), bytes, stream(stream)));
+        if (bytes != 0) {
+            errors.check("cuMemcpyHtoDAsync", JCudaDriver.cuMemcpyHtoDAsync(device(target), host(source, bytes), bytes, stream(stream)));
+        }
     }
 
     @Override
     public void copyToHost(MemorySegment target, long source, long bytes, long stream) {
-        errors.check("cuMemcpyDtoHAsync", JCudaDriver.cuMemcpyDtoHAsync(host(target, bytes), device(source), bytes, stream(stream)));
+        if (bytes != 0) {
+            errors.check("cuMemcpyDtoHAsync", JCudaDriver.cuMemcpyDtoHAsync(host(target, bytes), device(source), bytes, stream(stream)));
+        }
     }
 
     @Override
     public void copyOnDevice(long target, long source, long bytes, long stream) {
-        errors.check("cuMemcpyDtoDAsync", JCudaDriver.cuMemcpyDtoDAsync(device(target), device(source), bytes, stream(stream)));
+        if (bytes != 0) {
+            errors.check("cuMemcpyDtoDAsync", JCudaDriver.cuMemcpyDtoDAsync(device(target), device(source), bytes, stream(stream)));
+        }
     }
 
     // --- streams and events

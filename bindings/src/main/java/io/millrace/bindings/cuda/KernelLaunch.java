@@ -128,7 +128,8 @@ public final class KernelLaunch {
         return memory.get(JAVA_LONG, STREAM);
     }
 
-    boolean programmatic() {
+    /** Whether it may start before its predecessor has ended. */
+    public boolean programmatic() {
         return memory.get(JAVA_INT, NUM_ATTRIBUTES) != 0;
     }
 }

@@ -41,6 +41,12 @@ class CudaDriversTest {
         assertThat(CudaFault.of(100)).isEqualTo(CudaFault.NO_DEVICE);
         assertThat(CudaFault.of(209)).isEqualTo(CudaFault.NO_KERNEL_IMAGE);
         assertThat(CudaFault.of(222)).isEqualTo(CudaFault.DRIVER_TOO_OLD);
+        assertThat(CudaFault.of(304)).isEqualTo(CudaFault.NOT_READY);
+        assertThat(CudaFault.of(802)).isEqualTo(CudaFault.NOT_READY);
+        assertThat(CudaFault.of("cuInit", 999)).as("nothing has run yet").isEqualTo(CudaFault.NOT_READY);
+        assertThat(CudaFault.of("cuStreamSynchronize", 999)).isEqualTo(CudaFault.POISONED);
+        assertThat(CudaFault.of("cuModuleLoadDataEx", 200)).as("kernels of a newer toolkit").isEqualTo(CudaFault.DRIVER_TOO_OLD);
+        assertThat(CudaFault.of("cuModuleGetFunction", 200)).isEqualTo(CudaFault.DEFECT);
     }
 
     /** Property: a launch refuses parameters that CUDA would not take, and keeps what it was given. */

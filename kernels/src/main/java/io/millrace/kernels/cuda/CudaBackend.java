@@ -40,12 +40,12 @@ import java.util.function.Supplier;
  * over, which {@link #arithmetic} says. The cache is BF16 in blocks of 16 tokens. Steps in which every sequence has one token run as captured
  * graphs, others launch by launch, with the same bits.
  *
- * <p>Errors: {@link DeviceException} {@code CUDA-001} to {@code CUDA-011}, from the first call on a device that fails; {@code OP-003}, {@code OP-008} for
+ * <p>Errors: {@link DeviceException} {@code CUDA-001} to {@code CUDA-012}, from the first call on a device that fails; {@code OP-003}, {@code OP-008} for
  * what there is no kernel for; {@code STEP-004} for a step whose ids, positions or blocks are out of range.
  */
 public final class CudaBackend implements Backend {
+    private static final System.Logger LOGGER = System.getLogger("io.millrace.kernels.cuda");
     private static final int MIN_COMPUTE_CAPABILITY = 80;
-    private static final int MIN_PROGRAMMATIC_CAPABILITY = 90;
     /** Floats behind every constant: kernels read whole vectors. */
     private static final int CONSTANT_SLACK = 8;
 
@@ -89,7 +89,7 @@ public final class CudaBackend implements Backend {
             driver.setCurrent(context);
             space = new DeviceSpace(driver.memoryInfo().freeBytes(), "free on " + driver.deviceName(device));
             opened = driver.createStream();
-            loaded = new CudaKernels(driver, capability >= MIN_PROGRAMMATIC_CAPABILITY && !driver.name().equals("jcuda"));
+            loaded = new CudaKernels(driver, device);
             allocated = new DeviceMemory(driver, opened, arena);
             batches = new CudaBatches(driver, allocated, limits, opened);
         } catch (RuntimeException | Error e) {
@@ -287,7 +287,10 @@ public final class CudaBackend implements Backend {
         if (shape.blockSize() != CudaKvCache.PAGE) {
             throw OpChecks.noKernel(name(), "kvCache", "blocks of " + shape.blockSize() + " tokens", "use --block-size " + CudaKvCache.PAGE);
         }
-        return CudaKvCache.byteSize(shape, Widths.requireHead("kvCache", shape.headDim()));
+        int width = Widths.requireHead("kvCache", shape.headDim());
+        enter();
+        guarded(() -> kernels.requireHeads(shape.headDim(), width));
+        return CudaKvCache.byteSize(shape, width);
     }
 
     @Override
@@ -346,12 +349,32 @@ public final class CudaBackend implements Backend {
             CudaLaunch[] launches = launches(recorder);
             SamplingLists sampling = recorder.ops.stream().filter(CudaOp.Sample.class::isInstance).map(CudaOp.Sample.class::cast)
                     .map(sample -> workspace.sampling(Math.toIntExact(sample.logits().cols())).lists()).findFirst().orElse(null);
-            DecodeGraphs captured = DecodeGraphs.capture(driver, stream, launches, Math.min(limits.maxSequences(), limits.maxTokens()),
-                    limits.maxLogitRows());
+            DecodeGraphs captured = capture(launches);
             graphs.add(captured);
             driver.synchronize(stream);
             return new CudaProgram(this, List.copyOf(recorder.names), launches, captured, sampling);
         });
+    }
+
+    /** Should the driver refuse to capture programmatic launches, all launches of this backend become plain ones. */
+    private DecodeGraphs capture(CudaLaunch[] launches) {
+        int most = Math.min(limits.maxSequences(), limits.maxTokens());
+        try {
+            return DecodeGraphs.capture(driver, stream, launches, most, limits.maxLogitRows());
+        } catch (CudaException first) {
+            if (first.poisoned() || first.fault() == CudaFault.OUT_OF_MEMORY || !kernels.stopProgrammaticLaunches()) {
+                throw first;
+            }
+            try {
+                DecodeGraphs plain = DecodeGraphs.capture(driver, stream, launches, most, limits.maxLogitRows());
+                LOGGER.log(System.Logger.Level.WARNING, "the driver refused to capture programmatic dependent launches (" + first.call() + " answered "
+                        + first.status() + "); kernels start one after the other, as with -D" + CudaKernels.PDL_PROPERTY + "=off");
+                return plain;
+            } catch (CudaException second) {
+                second.addSuppressed(first);
+                throw second;
+            }
+        }
     }
 
     @Override
@@ -434,7 +457,7 @@ public final class CudaBackend implements Backend {
             driver.releasePrimaryContext(device);
         } catch (CudaException e) {
             // A poisoned context lets go of nothing; the process is about to end. What else fails here has no one to tell.
-            System.getLogger("io.millrace.kernels.cuda").log(System.Logger.Level.DEBUG, "closing the CUDA backend", e);
+            LOGGER.log(System.Logger.Level.DEBUG, "closing the CUDA backend", e);
         } finally {
             arena.close();
         }

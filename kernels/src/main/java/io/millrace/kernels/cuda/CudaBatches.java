@@ -17,7 +17,8 @@ import java.lang.foreign.ValueLayout;
  *   counts .. contextLen | blockTables | logitRows .. allowedMask | token .. topLogprobs | fault
  *   one copy there         rows in use   one copy there             one copy back
  * </pre>
- * Kernels read fixed device addresses alone. What the run before drew is copied from the other batch's outputs, in the order of the stream.
+ * Kernels read fixed device addresses alone. What the run before drew is copied from the other batch as the host
+ * has it, so that run must have ended: see "No overlap yet" in ARCHITECTURE.md.
  */
 final class CudaBatches {
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;

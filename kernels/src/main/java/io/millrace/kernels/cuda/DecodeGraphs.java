@@ -1,6 +1,7 @@
 package io.millrace.kernels.cuda;
 
 import io.millrace.bindings.cuda.CudaDriver;
+import io.millrace.bindings.cuda.CudaException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntPredicate;
@@ -42,15 +43,7 @@ final class DecodeGraphs implements AutoCloseable {
         try {
             for (int i = 0; i < sizes.length; i++) {
                 counts.decode(sizes[i], maxLogitRows);
-                driver.beginCapture(stream);
-                long graph;
-                try {
-                    for (CudaLaunch launch : launches) {
-                        launch.enqueue(driver, counts);
-                    }
-                } finally {
-                    graph = driver.endCapture(stream);
-                }
+                long graph = capture(driver, stream, launches, counts);
                 try {
                     executables[i] = driver.instantiate(graph);
                 } finally {
@@ -64,6 +57,24 @@ final class DecodeGraphs implements AutoCloseable {
             graphs.close();
             throw e;
         }
+    }
+
+    /** A launch that fails ends the capture, and is what is told. */
+    private static long capture(CudaDriver driver, long stream, CudaLaunch[] launches, StepCounts counts) {
+        driver.beginCapture(stream);
+        try {
+            for (CudaLaunch launch : launches) {
+                launch.enqueue(driver, counts);
+            }
+        } catch (RuntimeException | Error e) {
+            try {
+                driver.destroyGraph(driver.endCapture(stream));
+            } catch (CudaException second) {
+                e.addSuppressed(second);
+            }
+            throw e;
+        }
+        return driver.endCapture(stream);
     }
 
     int count() {

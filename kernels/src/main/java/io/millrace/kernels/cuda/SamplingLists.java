@@ -1,6 +1,7 @@
 package io.millrace.kernels.cuda;
 
 import io.millrace.bindings.cuda.CudaDriver;
+import io.millrace.bindings.cuda.CudaException;
 import io.millrace.bindings.cuda.CudaWork.PinnedMemory;
 import io.millrace.kernels.Batch;
 import io.millrace.kernels.SamplingRows;
@@ -12,7 +13,7 @@ import java.lang.foreign.ValueLayout;
  * addresses that it gets there, which kernels find in a fixed place. A step without any copies nothing.
  *
  * <p>There is room for the histories of full contexts and lists of usual length. A step whose requests bring more (a bias may name every id of the
- * vocabulary) gets more room: the one thing that is allocated after the start, and only once.
+ * vocabulary) gets more room: the one thing that is allocated after the start.
  */
 final class SamplingLists {
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT;
@@ -49,10 +50,23 @@ final class SamplingLists {
         make(histories + rows * (maskBytes + 4L * USUAL_ENTRIES));
     }
 
+    /** What there was before goes once the new is there: without memory for it all stays as it was. */
     private void make(long bytes) {
+        PinnedMemory pinned = memory.allocatePinned(bytes);
+        long address;
+        try {
+            address = memory.allocate(bytes);
+        } catch (CudaException e) {
+            memory.freePinned(pinned);
+            throw e;
+        }
+        if (lists != null) {
+            memory.freePinned(lists);
+            memory.free(listsAt);
+        }
+        lists = pinned;
+        listsAt = address;
         capacity = bytes;
-        lists = memory.allocatePinned(bytes);
-        listsAt = memory.allocate(bytes);
     }
 
     private static long align(long bytes) {
@@ -87,8 +101,6 @@ final class SamplingLists {
         }
         if (needed > capacity) {
             driver.synchronize(stream);
-            memory.freePinned(lists);
-            memory.free(listsAt);
             make(2 * needed);
         }
         used = 0;

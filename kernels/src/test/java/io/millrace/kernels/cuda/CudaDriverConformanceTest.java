@@ -93,6 +93,10 @@ class CudaDriverConformanceTest {
         StubCuda.set("devices", 1);
         StubCuda.set("init_status", 804);
         refused(CudaFault.DRIVER_TOO_OLD, "(804)", driver::initialize);
+        for (int status : new int[] {304, 802, 999}) {
+            StubCuda.set("init_status", status);
+            refused(CudaFault.NOT_READY, "(" + status + ")", driver::initialize);
+        }
         StubCuda.set("init_status", 0);
         StubCuda.set("driver_version", 11080);
         refused(CudaFault.DRIVER_TOO_OLD, "11.8", driver::initialize);
@@ -101,6 +105,10 @@ class CudaDriverConformanceTest {
         driver.setCurrent(driver.retainPrimaryContext(0));
         StubCuda.set("no_binary", 1);
         refused(CudaFault.NO_KERNEL_IMAGE, "CUDA_ERROR_NO_BINARY_FOR_GPU (209)", () -> driver.loadModule(StubCuda.IMAGE));
+        for (int status : new int[] {200, 222}) {
+            StubCuda.set("module_status", status);
+            refused(CudaFault.DRIVER_TOO_OLD, "(" + status + ")", () -> driver.loadModule(StubCuda.IMAGE));
+        }
         StubCuda.set("fail_allocation", 2);
         long first = driver.allocate(16);
         refused(CudaFault.OUT_OF_MEMORY, "16 bytes of device memory", () -> driver.allocate(16));
@@ -169,6 +177,23 @@ class CudaDriverConformanceTest {
         assertThat(StubCuda.get("live_allocations")).isZero();
     }
 
+    /** Property: nothing to set or to copy is nothing to ask of the driver, wherever it would lie; a negative count is an error. */
+    @EachDriver
+    void nothingToDo(String name) {
+        CudaDriver driver = start(name);
+        long end = driver.allocate(1024) + 1024;
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment host = arena.allocate(16);
+            driver.fill(end, (byte) 1, 0, 0);
+            driver.copyToDevice(end, host, 0, 0);
+            driver.copyToHost(host, end, 0, 0);
+            driver.copyOnDevice(end, end, 0, 0);
+            assertThat(StubCuda.get("copies")).isZero();
+            refused(CudaFault.DEFECT, "cuMemsetD8Async", () -> driver.fill(end, (byte) 1, -1, 0));
+            assertThatThrownBy(() -> driver.copyToDevice(end, host, -1, 0)).hasMessageContaining("within its bounds");
+        }
+    }
+
     /** Property: pinned memory has one content and two addresses, and is copied when the copy's turn comes. */
     @EachDriver
     void pinnedMemory(String name) {
@@ -193,6 +218,7 @@ class CudaDriverConformanceTest {
             gate.expect(x -> assertThat(x).isEqualTo(Gate.expected()));
             assertThat(gate.driver.functionAttribute(gate.function, FunctionAttribute.MAX_THREADS_PER_BLOCK)).isEqualTo(256);
             assertThat(gate.driver.functionAttribute(gate.function, FunctionAttribute.BINARY_VERSION)).isEqualTo(90);
+            assertThat(gate.driver.functionAttribute(gate.function, FunctionAttribute.PTX_VERSION)).isEqualTo(90);
             assertThat(gate.driver.maxActiveBlocks(gate.function, 256, 0)).isEqualTo(8);
             gate.driver.setMaxDynamicSharedBytes(gate.function, 100 << 10);
             assertThat(gate.driver.functionAttribute(gate.function, FunctionAttribute.MAX_DYNAMIC_SHARED_BYTES)).isEqualTo(100 << 10);
@@ -200,7 +226,7 @@ class CudaDriverConformanceTest {
             gate.launch.block(512);
             refused(CudaFault.DEFECT, "CUDA_ERROR_INVALID_VALUE", () -> gate.driver.launch(gate.launch));
             refused(CudaFault.DEFECT, "kernel mr_no_such", () -> gate.driver.function(gate.module, "mr_no_such"));
-            refused(CudaFault.DEFECT, "CUDA_ERROR_INVALID_IMAGE (200)", () -> gate.driver.loadModule(MemorySegment.ofArray(new byte[64])));
+            refused(CudaFault.DRIVER_TOO_OLD, "CUDA_ERROR_INVALID_IMAGE (200)", () -> gate.driver.loadModule(MemorySegment.ofArray(new byte[64])));
             gate.driver.unloadModule(gate.module);
             assertThat(StubCuda.get("live_modules")).isZero();
         }

@@ -24,6 +24,7 @@ public final class CudaImages {
                 for (String file : Arrays.stream(CudaKernel.values()).map(kernel -> kernel.file).distinct().toList()) {
                     Files.write(folder.resolve(file + ".fatbin"), image);
                 }
+                Files.writeString(folder.resolve(CudaKernels.TOOLKIT), "13.0\n");
                 return folder;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);

@@ -48,35 +48,54 @@ class CudaStepTest {
     }
 
     /** A layer of a decoder with a gated block, in which every fusion occurs. */
-    private static final class Decoder implements AutoCloseable {
-        final CudaBackend backend = (CudaBackend) CudaBackend.create(LIMITS, "ffm");
-        final Tensor residual = backend.activations("residual", Extent.TOKENS, HIDDEN);
-        final Tensor logits = backend.logits("logits", VOCAB);
+    static final class Decoder implements AutoCloseable {
+        final CudaBackend backend;
+        final Tensor residual;
+        final Tensor logits;
         final Program program;
 
         Decoder() {
+            this("ffm", SHAPE);
+        }
+
+        /** Heads of the shape are rotated whole. */
+        Decoder(String driver, AttentionShape shape) {
+            backend = (CudaBackend) CudaBackend.create(LIMITS, driver);
+            try {
+                residual = backend.activations("residual", Extent.TOKENS, HIDDEN);
+                logits = backend.logits("logits", VOCAB);
+                program = record(shape);
+            } catch (RuntimeException | Error e) {
+                backend.close();
+                throw e;
+            }
+        }
+
+        private Program record(AttentionShape shape) {
+            int angles = shape.headDim() / 2;
             Random random = new Random(5);
             Tensor delta = backend.activations("delta", Extent.TOKENS, HIDDEN);
             Tensor normed = backend.activations("normed", Extent.TOKENS, HIDDEN);
-            Tensor qkv = backend.activations("qkv", Extent.TOKENS, SHAPE.qkvCols());
-            Tensor attended = backend.activations("attended", Extent.TOKENS, SHAPE.queryCols());
+            Tensor qkv = backend.activations("qkv", Extent.TOKENS, shape.qkvCols());
+            Tensor attended = backend.activations("attended", Extent.TOKENS, shape.queryCols());
             Tensor gateUp = backend.activations("gate_up", Extent.TOKENS, 2 * 24);
             Tensor gated = backend.activations("gated", Extent.TOKENS, 24);
             Tensor picked = backend.activations("picked", Extent.LOGIT_ROWS, HIDDEN);
             Tensor norm = backend.constant("norm", 1, HIDDEN, floats(random, HIDDEN));
-            Rope rope = new Rope(backend.constant("cos", 128, 6, floats(random, 768)), backend.constant("sin", 128, 6, floats(random, 768)), 12);
+            Rope rope = new Rope(backend.constant("cos", 128, angles, floats(random, 128 * angles)),
+                    backend.constant("sin", 128, angles, floats(random, 128 * angles)), shape.headDim());
             Weight table = weight(random, "table", VOCAB, HIDDEN);
-            Weight in = weight(random, "in", SHAPE.qkvCols(), HIDDEN);
-            Weight out = weight(random, "out", HIDDEN, SHAPE.queryCols());
+            Weight in = weight(random, "in", shape.qkvCols(), HIDDEN);
+            Weight out = weight(random, "out", HIDDEN, shape.queryCols());
             Weight gates = weight(random, "gates", 48, HIDDEN);
             Weight down = weight(random, "down", HIDDEN, 24);
-            KvCache cache = backend.kvCache(new KvCacheShape(1, 50, 16, SHAPE.numKvHeads(), SHAPE.headDim(), DType.BF16));
-            program = backend.record(ops -> {
+            KvCache cache = backend.kvCache(new KvCacheShape(1, 50, 16, shape.numKvHeads(), shape.headDim(), DType.BF16));
+            return backend.record(ops -> {
                 ops.embed(table, 1f, residual);
                 ops.rmsNorm(residual, norm, 1e-5f, normed);
                 ops.linear(normed, in, null, qkv);
-                ops.ropeAndCache(qkv, rope, SHAPE, cache, 0);
-                ops.attention(qkv, SHAPE, cache, 0, attended);
+                ops.ropeAndCache(qkv, rope, shape, cache, 0);
+                ops.attention(qkv, shape, cache, 0, attended);
                 ops.linear(attended, out, null, delta);
                 ops.addRmsNorm(residual, delta, norm, 1e-5f, normed);
                 ops.linear(normed, gates, null, gateUp);
@@ -181,7 +200,8 @@ class CudaStepTest {
         }
     }
 
-    /** Property: a step takes what the step before drew, over the other batch, without the host knowing it: the ids and the end of a history. */
+    /** Property: a step takes what the step before drew, which waits in the other batch: ids are gathered on the device, the end of a history
+     * is filled in by the backend; whoever builds the step need not know them. */
     @Test
     void drawnTokensAreTakenOnTheDevice() {
         try (Decoder decoder = new Decoder(); Arena arena = Arena.ofConfined()) {
@@ -245,6 +265,37 @@ class CudaStepTest {
             }
             assertThat(tokens[1]).isEqualTo(17);
             assertThat(tokens[2]).isEqualTo(tokens[0]).isNotEqualTo(17);
+        }
+    }
+
+    /** Property: lists for which the device has no room fail their step alone; the room that there was is still there, and more is had once it can be. */
+    @Test
+    void listsThatDoNotFitFailTheirStepAlone() {
+        try (Decoder decoder = new Decoder(); Arena arena = Arena.ofConfined()) {
+            int entries = 40_000;
+            MemorySegment ids = arena.allocate(4L * entries);
+            MemorySegment values = arena.allocate(4L * entries);
+            ids.setAtIndex(ValueLayout.JAVA_INT, 0, 17);
+            values.setAtIndex(ValueLayout.JAVA_FLOAT, 0, 1000);
+            for (int i = 1; i < entries; i++) {
+                ids.setAtIndex(ValueLayout.JAVA_INT, i, VOCAB + i);
+            }
+            Batch batch = decoder.backend.batch();
+            for (int count : new int[] {-entries, 1, entries, 1}) {
+                batch.clear();
+                Decoder.add(batch, 0, 0, 5);
+                batch.sampling.setBias(0, ids.address(), values.address(), Math.abs(count));
+                if (count < 0) {
+                    StubCuda.set("fail_allocation", 1);
+                    assertThatThrownBy(() -> decoder.backend.run(decoder.program)).isInstanceOfSatisfying(DeviceException.class, e -> {
+                        assertThat(e.code()).isEqualTo("CUDA-005");
+                        assertThat(e.lost()).isFalse();
+                    });
+                } else {
+                    decoder.backend.run(decoder.program);
+                    assertThat(batch.sampling.token(0)).isEqualTo(17);
+                }
+            }
         }
     }
 

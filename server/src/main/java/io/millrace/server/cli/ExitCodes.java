@@ -12,7 +12,7 @@ public final class ExitCodes {
     /** The address is in use or cannot be bound. */
     public static final int ADDRESS = 4;
 
-    /** No driver for the GPU that was asked for, or one that is too old, no such device, no kernels for it, or not enough of its memory. */
+    /** No driver for the GPU that was asked for, or one that is not ready or too old, no such device, no kernels for it, or not enough of its memory. */
     public static final int NO_DRIVER = 10;
     public static final int DRIVER_TOO_OLD = 11;
     public static final int NO_DEVICE = 12;
@@ -24,7 +24,7 @@ public final class ExitCodes {
     /** What a failure with this code ends a start with. */
     static int of(String code) {
         return switch (code) {
-            case "CUDA-001" -> NO_DRIVER;
+            case "CUDA-001", "CUDA-012" -> NO_DRIVER;
             case "CUDA-002" -> DRIVER_TOO_OLD;
             case "CUDA-003" -> NO_DEVICE;
             case "CUDA-004", "CUDA-011" -> NO_KERNELS;

@@ -37,6 +37,7 @@ class CudaProcessTest {
     @Test
     void startsEndWithTheirExitCodes() throws Exception {
         fails(10, "CUDA-001", stub("-Dmillrace.cuda.library=/nowhere/libcuda.so.1"), Map.of());
+        fails(11, "CUDA-002", stub(), Map.of("MR_STUB_MODULE_STATUS", "222"));
         fails(12, "CUDA-003", stub(), Map.of("MR_STUB_DEVICES", "0"));
         fails(13, "CUDA-011", stub("-Dmillrace.cuda.kernels=/nowhere"), Map.of());
         fails(14, "CUDA-005", stub(), Map.of("MR_STUB_FAIL_ALLOCATION", "12"));

@@ -146,7 +146,8 @@ class CudaServerTest {
     /** Property: each fault at the start has its code, says what is missing and what to do, and leaves nothing behind. */
     @ParameterizedTest
     @CsvSource({"devices, 0, CUDA-003, NO_DEVICE", "compute_major, 7, CUDA-004, compute capability", "no_binary, 1, CUDA-004, NO_BINARY",
-        "memory_bytes, 65536, MEM-001, free on", "fail_allocation, 9, CUDA-005, OUT_OF_MEMORY", "driver_version, 11040, CUDA-002, driver"})
+        "memory_bytes, 65536, MEM-001, free on", "fail_allocation, 9, CUDA-005, OUT_OF_MEMORY", "driver_version, 11040, CUDA-002, driver",
+        "driver_version, 12080, CUDA-002, 13.0", "init_status, 999, CUDA-012, nvidia-uvm", "init_status, 802, CUDA-012, fabric manager"})
     void faultsAtTheStart(String setting, long value, String code, String words) {
         model();
         StubCuda.set(setting, value);
