@@ -14,9 +14,10 @@ import java.util.List;
  */
 public final class MessagesRequest {
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
-    private static final List<String> SAME = List.of("model", "max_tokens", "temperature", "top_p", "top_k", "stream");
+    private static final List<String> SAME = List.of("model", "max_tokens", "temperature", "top_p", "top_k", "stream",
+            "structured_outputs", "response_format");
 
-    private static final List<String> REFUSED = List.of("output_format", "mcp_servers", "container");
+    private static final List<String> REFUSED = List.of("mcp_servers", "container");
 
     private MessagesRequest() {}
 
@@ -30,14 +31,18 @@ public final class MessagesRequest {
                 throw ApiException.unsupported(name, "`" + name + "` is not supported by this version; leave it out.");
             }
         }
-        if (request.has("output_config") && Fields.of(request.get("output_config"), "output_config").has("format")) {
-            throw ApiException.unsupported("output_config.format", "`output_config.format` is not supported here; /v1/chat/completions takes a schema as"
-                    + " `response_format`.");
-        }
         ObjectNode chat = NODES.objectNode();
         for (String name : SAME) {
             if (request.has(name)) {
                 chat.set(name, request.get(name));
+            }
+        }
+        if (request.has("output_format")) {
+            outputFormat(Fields.of(request.get("output_format"), "output_format"), chat);
+        } else if (request.has("output_config")) {
+            Fields config = Fields.of(request.get("output_config"), "output_config");
+            if (config.has("format")) {
+                outputFormat(Fields.of(config.get("format"), "output_config.format"), chat);
             }
         }
         if (needsLimit && !request.has("max_tokens")) {
@@ -75,6 +80,17 @@ public final class MessagesRequest {
             chat.putObject("chat_template_kwargs").put("enable_thinking", !type.equals("disabled"));
         }
         return Fields.of(chat);
+    }
+
+    private static void outputFormat(Fields format, ObjectNode chat) {
+        String type = format.string("type").orElseThrow(() -> missing(format, "type"));
+        if (!type.equals("json_schema")) {
+            throw ApiException.badRequest(format.path("type"), "`" + format.path("type") + "` is \"" + Fields.clip(type) + "\"; it must be json_schema.");
+        }
+        if (!format.has("schema")) {
+            throw missing(format, "schema");
+        }
+        chat.putObject("response_format").put("type", type).putObject("json_schema").put("name", "output").set("schema", format.get("schema"));
     }
 
     private static JsonNode stops(Fields request) {

@@ -24,9 +24,12 @@ final class ClientConnection implements Supplier<byte[]> {
     private final DataReader socket;
     private final HelidonSocket channel;
     private final Deadlines deadlines;
+    /** Asked for while it is connected: a closed socket does not know its peer. */
+    private final String peer;
     private final DataReader reader = DataReader.create(this);
     private volatile long readDeadline;
     private volatile long writeDeadline;
+    private volatile boolean ended;
     /** Whether a request is under way; connection thread only. */
     private boolean inRequest;
     private final ReentrantLock lock = new ReentrantLock();
@@ -40,6 +43,15 @@ final class ClientConnection implements Supplier<byte[]> {
         this.socket = socket;
         this.channel = channel;
         this.deadlines = deadlines;
+        this.peer = peer(channel);
+    }
+
+    private static String peer(HelidonSocket channel) {
+        try {
+            return channel.remotePeer().host() + ":" + channel.remotePeer().port();
+        } catch (RuntimeException e) {
+            return "a client that has left"; // between accept and here
+        }
     }
 
     /** What the connection's thread reads from. */
@@ -93,13 +105,26 @@ final class ClientConnection implements Supplier<byte[]> {
         writeDeadline = 0;
     }
 
+    /** Its thread has left it; nothing is to be waited for any more, whatever was not read. */
+    void ended() {
+        ended = true;
+        readDeadline = 0;
+        writeDeadline = 0;
+        deadlines.unwatch(this);
+    }
+
+    /** Whether {@link #ended} was called. */
+    boolean hasEnded() {
+        return ended;
+    }
+
     void closeSocket() {
         channel.close();
     }
 
     @Override
     public String toString() {
-        return "connection of " + channel.remotePeer().host() + ":" + channel.remotePeer().port();
+        return "connection of " + peer;
     }
 
     /** The connection that the calling thread serves. */

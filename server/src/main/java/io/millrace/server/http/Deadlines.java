@@ -35,6 +35,15 @@ final class Deadlines implements AutoCloseable {
         watched.add(client);
     }
 
+    /** The connection has ended. */
+    void unwatch(ClientConnection client) {
+        watched.remove(client);
+    }
+
+    int numWatched() {
+        return watched.size();
+    }
+
     /** For a request that begins now. Never 0, which means none. */
     long readDeadline() {
         return System.nanoTime() + readTimeout.toNanos() | 1;
@@ -50,11 +59,21 @@ final class Deadlines implements AutoCloseable {
             while (true) {
                 Thread.sleep(intervalMillis);
                 for (ClientConnection client : watched) {
-                    look(client);
+                    lookSafely(client);
                 }
             }
         } catch (InterruptedException e) {
             return; // closed
+        }
+    }
+
+    /** All connections depend on this thread: what goes wrong with one of them must not end it. */
+    private void lookSafely(ClientConnection client) {
+        try {
+            look(client);
+        } catch (RuntimeException e) {
+            watched.remove(client);
+            LOG.log(System.Logger.Level.ERROR, "could not close " + client, e);
         }
     }
 
@@ -72,7 +91,7 @@ final class Deadlines implements AutoCloseable {
         } else if (client.readDeadline() == 0 && client.writeDeadline() == 0) {
             // Removed before the second look: a deadline set in between is seen there, or its connection adds itself again.
             watched.remove(client);
-            if (client.readDeadline() != 0 || client.writeDeadline() != 0) {
+            if (!client.hasEnded() && (client.readDeadline() != 0 || client.writeDeadline() != 0)) {
                 watched.add(client);
             }
         }

@@ -110,6 +110,11 @@ public final class HttpServer implements AutoCloseable {
         return new HttpServer(server, service, config, deadlines);
     }
 
+    /** Connections with a deadline, for tests. */
+    int numWatched() {
+        return deadlines.numWatched();
+    }
+
     public int port() {
         return server.port();
     }

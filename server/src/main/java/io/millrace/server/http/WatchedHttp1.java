@@ -53,17 +53,18 @@ final class WatchedHttp1 implements ServerConnectionSelector {
         client.bindToThread();
         ServerConnection connection = http1.connection(
                 new WatchedContext(context, client.reader(), new WatchedWriter(context.dataWriter(), client)));
-        return new CountedConnection(connection, metrics);
+        return new CountedConnection(connection, client, metrics);
     }
 
     /** Interruptible while it waits for a request, as the connection it stands for. */
-    private record CountedConnection(ServerConnection delegate, HttpMetrics metrics) implements ServerConnection, InterruptableTask<Void> {
+    private record CountedConnection(ServerConnection delegate, ClientConnection client, HttpMetrics metrics) implements ServerConnection, InterruptableTask<Void> {
         @Override
         public void handle(Limit limit) throws InterruptedException {
             metrics.connectionOpened();
             try {
                 delegate.handle(limit);
             } finally {
+                client.ended();
                 metrics.connectionClosed();
             }
         }

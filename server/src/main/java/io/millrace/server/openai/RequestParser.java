@@ -92,13 +92,17 @@ public final class RequestParser {
     private Constraint constraint(Fields fields, Tools tools) {
         Constraint wished = structured.parse(fields);
         if (tools.forced().isEmpty()) {
+            if (wished != null && !tools.schemas().isEmpty()) {
+                throw ApiException.badRequest("tools", "`tools` that the model may call and a field that says what the text must be cannot be had together in"
+                        + " this version, since a constrained text has no calls: send `tool_choice` \"none\" or leave one of them out.");
+            }
             return wished;
         }
         if (wished != null) {
             throw ApiException.badRequest("tool_choice", "`tool_choice` demands a call, and another field says what the text must be: a request may"
                     + " have one of them.");
         }
-        return structured.compile(new ConstraintSpec.JsonSchema(tools.callSchema(), SchemaOptions.REQUESTS), "tools");
+        return structured.compile(new ConstraintSpec.JsonSchema(tools.callSchema(), SchemaOptions.REQUESTS.compact()), "tools");
     }
 
     /** A text that is constrained from its first token on has no thoughts, and a call that is demanded is written as plain JSON. */

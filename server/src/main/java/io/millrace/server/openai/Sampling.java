@@ -50,8 +50,8 @@ record Sampling(float temperature, int topK, float topP, float minP, float repet
                 fields.number("presence_penalty", -2, false, 2).orElse(0f),
                 fields.longInteger("seed"),
                 fields.integer("n", 1, MAX_N).orElse(1),
-                fields.integer("min_tokens", 0, limits.maxModelLen()).orElse(0),
                 // A text that is complete has nothing to go on with.
+                constraint == null ? fields.integer("min_tokens", 0, limits.maxModelLen()).orElse(0) : 0,
                 fields.flag("ignore_eos", false) && constraint == null,
                 ids(fields, "stop_token_ids", vocabSize),
                 biasIds, biasValues,

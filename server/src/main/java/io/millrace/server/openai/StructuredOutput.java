@@ -20,6 +20,8 @@ final class StructuredOutput {
     /** A constraint and the field it came from. */
     private record Wish(String field, ConstraintSpec spec) {}
 
+    private static final List<String> OUTPUTS = List.of("json", "regex", "choice", "grammar", "json_object");
+
     private final ConstraintCompiler compiler;
     private final boolean canEnd;
 
@@ -42,6 +44,12 @@ final class StructuredOutput {
                 throw ApiException.unsupported("structured_outputs.structural_tag", "`structured_outputs.structural_tag` is not supported by this version;"
                         + " a grammar says the same.");
             }
+            outputs.tree().fieldNames().forEachRemaining(name -> {
+                if (!OUTPUTS.contains(name) && outputs.has(name)) {
+                    throw ApiException.unsupported(outputs.path(name), "`" + outputs.path(Fields.clip(name)) + "` is not supported by this version; of "
+                            + String.join(", ", OUTPUTS) + " one can be given.");
+                }
+            });
             int before = wishes.size();
             wishes(outputs, "", wishes);
             if (wishes.size() == before) {
@@ -148,7 +156,7 @@ final class StructuredOutput {
             node.forEach(text -> texts.add(text.isTextual() ? text.textValue() : null));
         }
         if (!node.isArray() || texts.contains(null)) {
-            throw fields.wrongType(name, node, "an array of strings");
+            throw ApiException.badRequest("invalid_type", fields.path(name), "`" + fields.path(name) + "` must be an array of strings, nothing else in it.");
         }
         return new ConstraintSpec.Choice(texts);
     }

@@ -15,7 +15,7 @@ import java.util.List;
 public final class ResponsesRequest {
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
     private static final List<String> SAME = List.of("model", "temperature", "top_p", "stream", "parallel_tool_calls", "user", "seed", "top_k", "min_p",
-            "stop", "chat_template_kwargs", "cache_salt", "priority", "timeout");
+            "stop", "chat_template_kwargs", "structured_outputs", "response_format", "cache_salt", "priority", "timeout");
     private static final List<String> STATE = List.of("previous_response_id", "conversation", "prompt");
 
     private ResponsesRequest() {}

@@ -109,6 +109,9 @@ class ForcedCallsOverHttpTest {
         JsonNode message = server.client.post("/v1/messages", messages);
         assertThat(message.get("stop_reason").textValue()).isEqualTo("tool_use");
         assertThat(message.at("/content/0/input/on").isBoolean()).isTrue();
+        ObjectNode formatted = (ObjectNode) RealServer.JSON.readTree("{\"max_tokens\":200,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+                + "\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"boolean\"}}}}");
+        assertThat(server.client.post("/v1/messages", formatted).at("/content/0/text").textValue()).isIn("true", "false");
         ObjectNode response = (ObjectNode) RealServer.JSON.readTree("{\"max_output_tokens\":200,\"input\":\"x\",\"tools\":[{\"type\":\"function\","
                 + "\"name\":\"lamp\",\"parameters\":" + PARAMETERS.get("lamp") + "}],\"tool_choice\":{\"type\":\"function\",\"name\":\"lamp\"}}");
         assertThat(server.client.post("/v1/responses", response).at("/output/0/name").textValue()).isEqualTo("lamp");

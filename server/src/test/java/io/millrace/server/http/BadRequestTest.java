@@ -188,6 +188,8 @@ class BadRequestTest {
             tool_choice           | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}}],'tool_choice':'maybe'} | auto
             tool_choice.function.name | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}}],'tool_choice':{'type':'function','function':{'name':'b'}}} | has a
             tools                 | {'messages':[{'role':'user','content':'x'}],'tools':5}                  | array
+            tools                 | {'messages':[{'role':'user','content':'x'}],'tools':[{'type':'function','function':{'name':'a'}}],'response_format':{'type':'json_object'}} | together
+            structured_outputs.whitespace_pattern | {'messages':[{'role':'user','content':'x'}],'structured_outputs':{'regex':'a','whitespace_pattern':''}} | not supported
             tool_choice           | {'messages':[{'role':'user','content':'x'}],'tool_choice':'required'}   | without
             functions             | {'messages':[{'role':'user','content':'x'}],'functions':[{'name':'f'}]} | not supported
             modalities            | {'messages':[{'role':'user','content':'x'}],'modalities':['audio']}     | not supported

@@ -25,6 +25,26 @@ class DeadlinesTest {
         }
     }
 
+    /**
+     * Property: a request that is answered before its body was read leaves nothing behind when its client goes, and whoever comes later is held to
+     * the same deadlines. (The watch once died of the address of a closed socket.)
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+        POST + "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", POST + "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"})
+    void clientsThatGoLeaveNothingBehind(String request) {
+        try (TestServer server = new TestServer(engine -> { }, config -> config.readTimeout(Duration.ofMillis(300)))) {
+            for (int i = 0; i < 5; i++) {
+                new RawClient(server).send(request).close();
+            }
+            TestServer.await("nobody is watched", () -> server.metric("millrace_http_connections").equals("0.0") && server.server.numWatched() == 0);
+            LockSupport.parkNanos(500_000_000); // beyond the deadline of those who left
+            try (RawClient late = new RawClient(server).send("GET /hea")) {
+                late.awaitEnd();
+            }
+        }
+    }
+
     @Test
     void connectionsBetweenRequestsMayWait() {
         try (TestServer server = new TestServer(engine -> { }, config -> config.readTimeout(Duration.ofMillis(60)));

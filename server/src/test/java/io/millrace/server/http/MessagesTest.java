@@ -141,7 +141,7 @@ class MessagesTest {
             400 | invalid_request_error | messages[0].content[0].type | {'max_tokens':5,'messages':[{'role':'user','content':[{'type':'image'}]}]}
             400 | invalid_request_error | tools[0].type | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'tools':[{'type':'web_search_20250305','name':'w'}]}
             400 | invalid_request_error | temperature | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'temperature':-1}
-            400 | invalid_request_error | output_config.format | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'output_config':{'format':{'type':'json_schema'}}}
+            400 | invalid_request_error | output_config.format.schema | {'max_tokens':5,'messages':[{'role':'user','content':'x'}],'output_config':{'format':{'type':'json_schema'}}}
             404 | not_found_error | nope | {'model':'nope','max_tokens':5,'messages':[{'role':'user','content':'x'}]}
             """)
     void errors(int status, String type, String mention, String body) {

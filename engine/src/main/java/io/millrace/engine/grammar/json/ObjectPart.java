@@ -76,7 +76,9 @@ final class ObjectPart extends Part {
                 return DEAD;
             }
         }
-        int space = rules.spaced() ? Whitespace.step(space(state), b) : -1;
+        // Nobody breaks the line after a colon, and a model that could would wander off there.
+        boolean may = rules.spaced() && (phase != BEFORE_VALUE || b == ' ');
+        int space = may ? Whitespace.step(space(state), b) : -1;
         return space < 0 ? DEAD : state(phase, space, stage.id, keyClass(state));
     }
 

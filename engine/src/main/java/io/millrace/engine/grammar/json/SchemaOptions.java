@@ -35,6 +35,12 @@ public record SchemaOptions(boolean ordered, boolean closed, boolean unique, Inf
     /** As llama.cpp's converter reads schemas. */
     public static final SchemaOptions LLAMA_CPP = new SchemaOptions(true, true, false, Inference.KEYWORDS_OR_OBJECT, true, true, false, 16, 16, 16, false);
 
+    /** The same without space between tokens: for texts that only programs read. */
+    public SchemaOptions compact() {
+        return new SchemaOptions(ordered, closed, unique, inference, formats, false, draft7, maxIntegerDigits, maxFractionDigits, maxExponentDigits,
+                integersWithFraction);
+    }
+
     public SchemaOptions withDraft7(boolean value) {
         return new SchemaOptions(ordered, closed, unique, inference, formats, spaced, value, maxIntegerDigits, maxFractionDigits, maxExponentDigits,
                 integersWithFraction);

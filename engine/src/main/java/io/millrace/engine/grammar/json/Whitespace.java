@@ -5,7 +5,7 @@ package io.millrace.engine.grammar.json;
  * indentation of up to {@link #MAX_INDENT} spaces and tabs. Numbers stand for what was read: 0 nothing, 1 a space, from 2 a new line and so many.
  */
 final class Whitespace {
-    static final int MAX_INDENT = 40;
+    static final int MAX_INDENT = 20;
 
     private Whitespace() {}
 
