@@ -118,6 +118,9 @@ class ModelLoaderTest {
         assertThatThrownBy(() -> ModelLoader.load(folder.resolve("nowhere"), SMALL)).isInstanceOf(EngineException.class)
                 .hasMessageStartingWith("MODEL-001:").hasMessageContaining("Check the model path");
         assertThatThrownBy(() -> ModelLoader.load(folder, SMALL)).isInstanceOf(EngineException.class).hasMessageStartingWith("MODEL-001:");
+        Path gguf = Files.createFile(Files.createDirectory(folder.resolve("files")).resolve("a.gguf"));
+        assertThatThrownBy(() -> ModelLoader.load(gguf.getParent(), SMALL)).as("the file that was meant is named")
+                .hasMessageStartingWith("MODEL-001:").hasMessageContaining(gguf.toString());
         TinyModel.write(folder);
         assertThatThrownBy(() -> ModelLoader.load(folder, SMALL)).isInstanceOf(EngineException.class).hasMessageStartingWith("TOK-001:")
                 .hasMessageContaining("tokenizer.json");

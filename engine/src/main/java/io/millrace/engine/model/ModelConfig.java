@@ -1,10 +1,12 @@
 package io.millrace.engine.model;
 
 import io.millrace.engine.EngineException;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 
 /**
  * A decoder's configuration, read from the {@code config.json} of a Hugging Face folder in either spelling (Transformers 4 or 5).
@@ -74,6 +76,12 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
             throw new EngineException("MODEL-001", folder + " is not a folder; a model is a folder with config.json, model.safetensors and"
                     + " tokenizer.json. Check the model path");
         }
+        if (!Files.exists(folder.resolve("config.json"))) {
+            List<String> files = ggufFiles(folder);
+            if (!files.isEmpty()) {
+                throw new EngineException("MODEL-001", folder + " has no config.json, but GGUF files; name one of them: " + String.join(", ", files));
+            }
+        }
         ConfigJson json = ConfigJson.read(folder.resolve("config.json"));
         List<String> architectures = json.texts("architectures");
         if (architectures.isEmpty()) {
@@ -117,5 +125,13 @@ public record ModelConfig(Path file, String architecture, int vocabSize, int hid
                     + quantization.text("quant_method").orElse("unnamed method") + "), which this version does not read; use the"
                     + " original float32, float16 or bfloat16 checkpoint");
         });
+    }
+
+    private static List<String> ggufFiles(Path folder) {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.filter(file -> file.toString().endsWith(".gguf")).map(Path::toString).sorted().limit(10).toList();
+        } catch (IOException e) {
+            return List.of(); // what cannot be read is said by whoever reads it
+        }
     }
 }

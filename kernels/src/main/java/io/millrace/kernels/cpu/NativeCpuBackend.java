@@ -54,6 +54,8 @@ public final class NativeCpuBackend implements Backend {
     private final Map<WeightFormat, Long> roundedWeights = new LinkedHashMap<>();
     /** Of the weights that were taken over. */
     private boolean anyQuantised;
+    private boolean anyPaired;
+    private boolean anyExact;
     private List<Integer> bound = List.of();
     private final List<PositionTable> positionTables = new ArrayList<>();
     private long weightBytes;
@@ -149,6 +151,9 @@ public final class NativeCpuBackend implements Backend {
             return arithmetic == Arithmetic.EXACT ? "exact float32 products" : "exact float32 products: " + isa.label()
                     + " on this machine multiplies no bfloat16 numbers";
         }
+        if (anyExact && !anyPaired) {
+            return "exact float32 products of weights that are float32; --dtype bfloat16 rounds them";
+        }
         List<String> rounded = new ArrayList<>();
         roundedWeights.forEach((format, elements) -> rounded.add(String.format(Locale.ROOT, "%,d weights of %s", elements, format)));
         return "bfloat16 products (AVX512_BF16), sums in float32" + (rounded.isEmpty() ? "" : "; " + String.join(" and ", rounded)
@@ -238,6 +243,8 @@ public final class NativeCpuBackend implements Backend {
         WeightFormat format = parts.getFirst().format();
         int code = packedFormat(format);
         anyQuantised |= format instanceof QuantFormat;
+        anyPaired |= code == MillraceCpu.MR_FORMAT_BF16_PAIRS();
+        anyExact |= code != MillraceCpu.MR_FORMAT_BF16_PAIRS() && !(format instanceof QuantFormat);
         long outFeatures = parts.stream().mapToLong(WeightPart::rows).sum();
         MemorySegment packed = allocate(CpuKernels.packedWeightBytes(outFeatures, inFeatures, code));
         int deferred = later ? CpuKernels.deferWeight(team, packed, outFeatures, inFeatures, code) : 0;

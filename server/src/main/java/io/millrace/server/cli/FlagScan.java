@@ -34,7 +34,8 @@ record FlagScan(Map<String, List<String>> flags, boolean training, boolean plain
 
     /** What {@code flag}, dashes and all, may have been meant for. */
     static String suggestion(String flag) {
-        return Settings.nearest(flag.replaceFirst("^-+", "")).map(near -> "; did you mean " + near.flag() + "?").orElse("");
+        return Settings.nearest(flag.replaceFirst("^-+", "")).map(near -> near.flag().equals(flag) ? "; it is a flag of serve, not of this command"
+                : "; did you mean " + near.flag() + "?").orElse("");
     }
 
     private static final class Scanner {
