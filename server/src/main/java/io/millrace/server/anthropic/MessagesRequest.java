@@ -46,7 +46,7 @@ public final class MessagesRequest {
             }
         }
         if (needsLimit && !request.has("max_tokens")) {
-            throw missing(request, "max_tokens");
+            throw request.missing("max_tokens");
         }
         if (request.has("stop_sequences")) {
             chat.set("stop", stops(request));
@@ -57,7 +57,7 @@ public final class MessagesRequest {
         }
         JsonNode list = request.get("messages");
         if (list == null) {
-            throw missing(request, "messages");
+            throw request.missing("messages");
         }
         if (!list.isArray()) {
             throw request.wrongType("messages", list, "an array of messages");
@@ -83,12 +83,12 @@ public final class MessagesRequest {
     }
 
     private static void outputFormat(Fields format, ObjectNode chat) {
-        String type = format.string("type").orElseThrow(() -> missing(format, "type"));
+        String type = format.string("type").orElseThrow(() -> format.missing("type"));
         if (!type.equals("json_schema")) {
             throw ApiException.badRequest(format.path("type"), "`" + format.path("type") + "` is \"" + Fields.clip(type) + "\"; it must be json_schema.");
         }
         if (!format.has("schema")) {
-            throw missing(format, "schema");
+            throw format.missing("schema");
         }
         chat.putObject("response_format").put("type", type).putObject("json_schema").put("name", "output").set("schema", format.get("schema"));
     }
@@ -102,14 +102,14 @@ public final class MessagesRequest {
     }
 
     private static void message(Fields message, ArrayNode out) {
-        String role = message.string("role").orElseThrow(() -> missing(message, "role"));
+        String role = message.string("role").orElseThrow(() -> message.missing("role"));
         if (!role.equals("user") && !role.equals("assistant")) {
             throw ApiException.badRequest(message.path("role"), "`" + message.path("role") + "` is \"" + Fields.clip(role)
                     + "\"; it must be user or assistant.");
         }
         JsonNode content = message.get("content");
         if (content == null) {
-            throw missing(message, "content");
+            throw message.missing("content");
         }
         if (content.isTextual()) {
             out.addObject().put("role", role).set("content", content);
@@ -130,11 +130,11 @@ public final class MessagesRequest {
             Fields block = Fields.of(blocks.get(i), message.path("content[" + i + "]"));
             switch (type(block)) {
                 case "text" -> {
-                    text.append(anyText ? "\n" : "").append(block.string("text").orElseThrow(() -> missing(block, "text")));
+                    text.append(anyText ? "\n" : "").append(block.string("text").orElseThrow(() -> block.missing("text")));
                     anyText = true;
                 }
                 case "tool_result" -> out.addObject().put("role", "tool")
-                        .put("tool_call_id", block.string("tool_use_id").orElseThrow(() -> missing(block, "tool_use_id")))
+                        .put("tool_call_id", block.string("tool_use_id").orElseThrow(() -> block.missing("tool_use_id")))
                         .put("content", block.has("content") ? text(block, "content") : "");
                 default -> throw unsupported(block);
             }
@@ -151,13 +151,13 @@ public final class MessagesRequest {
         for (int i = 0; i < blocks.size(); i++) {
             Fields block = Fields.of(blocks.get(i), message.path("content[" + i + "]"));
             switch (type(block)) {
-                case "text" -> text.append(text.isEmpty() ? "" : "\n").append(block.string("text").orElseThrow(() -> missing(block, "text")));
+                case "text" -> text.append(text.isEmpty() ? "" : "\n").append(block.string("text").orElseThrow(() -> block.missing("text")));
                 case "thinking" -> thinking.append(block.string("thinking").orElse(""));
                 case "redacted_thinking" -> { } // nobody here can read it
                 case "tool_use" -> {
                     ObjectNode call = calls.addObject();
-                    call.put("id", block.string("id").orElseThrow(() -> missing(block, "id"))).put("type", "function");
-                    call.putObject("function").put("name", block.string("name").orElseThrow(() -> missing(block, "name")))
+                    call.put("id", block.string("id").orElseThrow(() -> block.missing("id"))).put("type", "function");
+                    call.putObject("function").put("name", block.string("name").orElseThrow(() -> block.missing("name")))
                             .put("arguments", block.has("input") ? block.get("input").toString() : "{}");
                 }
                 default -> throw unsupported(block);
@@ -192,7 +192,7 @@ public final class MessagesRequest {
             if (!type(block).equals("text")) {
                 throw unsupported(block);
             }
-            text.append(i == 0 ? "" : "\n").append(block.string("text").orElseThrow(() -> missing(block, "text")));
+            text.append(i == 0 ? "" : "\n").append(block.string("text").orElseThrow(() -> block.missing("text")));
         }
         return text.toString();
     }
@@ -211,7 +211,7 @@ public final class MessagesRequest {
                         + "; this server runs no tools of its own: define yours with name and input_schema.");
             }
             ObjectNode function = tools.addObject().put("type", "function").putObject("function");
-            function.put("name", tool.string("name").orElseThrow(() -> missing(tool, "name")));
+            function.put("name", tool.string("name").orElseThrow(() -> tool.missing("name")));
             tool.string("description").ifPresent(text -> function.put("description", text));
             if (tool.has("input_schema")) {
                 function.set("parameters", tool.get("input_schema"));
@@ -221,12 +221,12 @@ public final class MessagesRequest {
     }
 
     private static void toolChoice(Fields choice, ObjectNode chat) {
-        switch (choice.string("type").orElseThrow(() -> missing(choice, "type"))) {
+        switch (choice.string("type").orElseThrow(() -> choice.missing("type"))) {
             case "auto" -> chat.put("tool_choice", "auto");
             case "none" -> chat.put("tool_choice", "none");
             case "any" -> chat.put("tool_choice", "required");
             case "tool" -> chat.putObject("tool_choice").put("type", "function").putObject("function")
-                    .put("name", choice.string("name").orElseThrow(() -> missing(choice, "name")));
+                    .put("name", choice.string("name").orElseThrow(() -> choice.missing("name")));
             default -> throw ApiException.badRequest("tool_choice.type", "`tool_choice.type` must be auto, any, tool or none.");
         }
         if (choice.flag("disable_parallel_tool_use", false)) {
@@ -235,15 +235,11 @@ public final class MessagesRequest {
     }
 
     private static String type(Fields block) {
-        return block.string("type").orElseThrow(() -> missing(block, "type"));
+        return block.string("type").orElseThrow(() -> block.missing("type"));
     }
 
     private static ApiException unsupported(Fields block) {
         return ApiException.unsupported(block.path("type"), "`" + block.path("type") + "` is " + Fields.clip(type(block))
                 + ", which this server does not take there.");
-    }
-
-    private static ApiException missing(Fields fields, String name) {
-        return ApiException.badRequest("missing_parameter", fields.path(name), "`" + fields.path(name) + "` is missing.");
     }
 }

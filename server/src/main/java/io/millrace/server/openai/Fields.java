@@ -190,6 +190,20 @@ public final class Fields {
         return (float) number;
     }
 
+    /** 400: the field is not there and must be. */
+    public ApiException missing(String name) {
+        return ApiException.badRequest("missing_parameter", path(name), "`" + path(name) + "` is missing.");
+    }
+
+    /** @throws ApiException 400 if it is absent or null */
+    public JsonNode required(String name) {
+        JsonNode value = get(name);
+        if (value == null) {
+            throw missing(name);
+        }
+        return value;
+    }
+
     public ApiException wrongType(String name, JsonNode value, String expected) {
         return typeError(path(name), value, expected);
     }

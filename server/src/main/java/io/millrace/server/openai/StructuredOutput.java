@@ -99,8 +99,8 @@ final class StructuredOutput {
             case "json_object" -> wishes.add(format.has("schema") ? new Wish("response_format.schema", schema(format, "schema"))
                     : new Wish("response_format", new ConstraintSpec.JsonObject(SchemaOptions.REQUESTS)));
             case "json_schema" -> {
-                Fields named = Fields.of(required(format, "json_schema"), "response_format.json_schema");
-                required(named, "schema");
+                Fields named = Fields.of(format.required("json_schema"), "response_format.json_schema");
+                named.required("schema");
                 wishes.add(new Wish(named.path("schema"), schema(named, "schema")));
             }
             case "structural_tag" -> throw ApiException.unsupported("response_format",
@@ -108,13 +108,6 @@ final class StructuredOutput {
             default -> throw ApiException.badRequest("response_format.type",
                     "`response_format.type` is \"" + Fields.clip(type) + "\"; it must be text, json_object or json_schema.");
         }
-    }
-
-    private static JsonNode required(Fields fields, String name) {
-        if (!fields.has(name)) {
-            throw ApiException.badRequest("missing_parameter", fields.path(name), "`" + fields.path(name) + "` is missing.");
-        }
-        return fields.get(name);
     }
 
     private static void wishes(Fields fields, String prefix, List<Wish> wishes) {

@@ -112,8 +112,8 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
                 throw ApiException.unsupported(tool.path("type"), "`" + tool.path("type") + "` is " + Fields.clip(type)
                         + "; this server takes tools of type function only.");
             }
-            Fields function = Fields.of(required(tool, "function"), tool.path("function"));
-            String name = function.string("name").orElseThrow(() -> missing(function, "name"));
+            Fields function = Fields.of(tool.required("function"), tool.path("function"));
+            String name = function.string("name").orElseThrow(() -> function.missing("name"));
             if (!NAME.matcher(name).matches()) {
                 throw ApiException.badRequest(function.path("name"), "`" + function.path("name") + "` is \"" + Fields.clip(name)
                         + "\"; it must be 1 to 128 letters, digits, dots, dashes and underscores.");
@@ -132,24 +132,12 @@ record Tools(List<Map<String, Object>> list, Map<String, JsonNode> schemas, bool
 
     private static String namedFunction(JsonNode choice, Map<String, JsonNode> schemas) {
         Fields fields = Fields.of(choice, "tool_choice");
-        Fields function = Fields.of(required(fields, "function"), "tool_choice.function");
-        String name = function.string("name").orElseThrow(() -> missing(function, "name"));
+        Fields function = Fields.of(fields.required("function"), "tool_choice.function");
+        String name = function.string("name").orElseThrow(() -> function.missing("name"));
         if (!schemas.containsKey(name)) {
             throw ApiException.badRequest("tool_choice.function.name", "`tool_choice.function.name` is \"" + Fields.clip(name)
                     + "\", but `tools` has " + String.join(", ", schemas.keySet()) + ".");
         }
         return name;
-    }
-
-    private static JsonNode required(Fields fields, String name) {
-        JsonNode value = fields.get(name);
-        if (value == null) {
-            throw missing(fields, name);
-        }
-        return value;
-    }
-
-    private static ApiException missing(Fields fields, String name) {
-        return ApiException.badRequest("missing_parameter", fields.path(name), "`" + fields.path(name) + "` is missing.");
     }
 }

@@ -44,7 +44,7 @@ public final class ResponsesRequest {
         request.string("instructions").ifPresent(text -> messages.addObject().put("role", "system").put("content", text));
         JsonNode input = request.get("input");
         if (input == null) {
-            throw missing(request, "input");
+            throw request.missing("input");
         }
         if (input.isTextual()) {
             messages.addObject().put("role", "user").set("content", input);
@@ -73,18 +73,18 @@ public final class ResponsesRequest {
     private static void item(Fields item, ArrayNode messages) {
         switch (item.string("type").orElse("message")) {
             case "message" -> {
-                String role = item.string("role").orElseThrow(() -> missing(item, "role"));
+                String role = item.string("role").orElseThrow(() -> item.missing("role"));
                 messages.addObject().put("role", role).put("content", text(item, "content"));
             }
             case "function_call" -> {
                 ObjectNode call = NODES.objectNode();
-                call.put("id", item.string("call_id").orElseThrow(() -> missing(item, "call_id"))).put("type", "function");
-                call.putObject("function").put("name", item.string("name").orElseThrow(() -> missing(item, "name")))
+                call.put("id", item.string("call_id").orElseThrow(() -> item.missing("call_id"))).put("type", "function");
+                call.putObject("function").put("name", item.string("name").orElseThrow(() -> item.missing("name")))
                         .put("arguments", item.string("arguments").orElse("{}"));
                 calls(messages).add(call);
             }
             case "function_call_output" -> messages.addObject().put("role", "tool")
-                    .put("tool_call_id", item.string("call_id").orElseThrow(() -> missing(item, "call_id"))).put("content", text(item, "output"));
+                    .put("tool_call_id", item.string("call_id").orElseThrow(() -> item.missing("call_id"))).put("content", text(item, "output"));
             case "reasoning" -> { } // templates drop the thoughts of earlier turns
             default -> throw ApiException.unsupported(item.path("type"), "`" + item.path("type") + "` is "
                     + Fields.clip(item.string("type").orElse("")) + "; this server takes message, function_call, function_call_output and reasoning.");
@@ -104,7 +104,7 @@ public final class ResponsesRequest {
     private static String text(Fields item, String name) {
         JsonNode value = item.get(name);
         if (value == null) {
-            throw missing(item, name);
+            throw item.missing(name);
         }
         if (value.isTextual()) {
             return value.textValue();
@@ -122,7 +122,7 @@ public final class ResponsesRequest {
                 default -> throw ApiException.unsupported(part.path("type"), "`" + part.path("type") + "` is " + Fields.clip(type)
                         + "; this server takes parts of text only.");
             };
-            text.append(i == 0 ? "" : "\n").append(part.string(field).orElseThrow(() -> missing(part, field)));
+            text.append(i == 0 ? "" : "\n").append(part.string(field).orElseThrow(() -> part.missing(field)));
         }
         return text.toString();
     }
@@ -135,7 +135,7 @@ public final class ResponsesRequest {
         ArrayNode tools = NODES.arrayNode();
         for (int i = 0; i < list.size(); i++) {
             Fields tool = Fields.of(list.get(i), "tools[" + i + "]");
-            String type = tool.string("type").orElseThrow(() -> missing(tool, "type"));
+            String type = tool.string("type").orElseThrow(() -> tool.missing("type"));
             if (!type.equals("function")) {
                 throw ApiException.unsupported(tool.path("type"), "`" + tool.path("type") + "` is " + Fields.clip(type)
                         + "; this server runs no tools of its own: use type function.");
@@ -156,12 +156,12 @@ public final class ResponsesRequest {
             return choice;
         }
         Fields fields = Fields.of(choice, "tool_choice");
-        String type = fields.string("type").orElseThrow(() -> missing(fields, "type"));
+        String type = fields.string("type").orElseThrow(() -> fields.missing("type"));
         if (!type.equals("function")) {
             throw ApiException.unsupported("tool_choice.type", "`tool_choice.type` is " + Fields.clip(type) + "; this server takes function.");
         }
         ObjectNode named = NODES.objectNode().put("type", "function");
-        named.putObject("function").put("name", fields.string("name").orElseThrow(() -> missing(fields, "name")));
+        named.putObject("function").put("name", fields.string("name").orElseThrow(() -> fields.missing("name")));
         return named;
     }
 
@@ -171,16 +171,12 @@ public final class ResponsesRequest {
             return;
         }
         Fields format = Fields.of(text.get("format"), "text.format");
-        String type = format.string("type").orElseThrow(() -> missing(format, "type"));
+        String type = format.string("type").orElseThrow(() -> format.missing("type"));
         ObjectNode response = chat.putObject("response_format").put("type", type);
         if (type.equals("json_schema")) {
             ObjectNode schema = format.tree().deepCopy();
             schema.remove("type");
             response.set("json_schema", schema);
         }
-    }
-
-    private static ApiException missing(Fields fields, String name) {
-        return ApiException.badRequest("missing_parameter", fields.path(name), "`" + fields.path(name) + "` is missing.");
     }
 }
