@@ -42,7 +42,7 @@ static void check_format(mr_team *team, int32_t format) {
     CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
     static float whole[ROWS * (OUT + NARROW)];
     memcpy(whole, y.data, sizeof whole);
-    for (int32_t rows = 1; rows <= 14; rows++) {
+    for (int32_t rows = 1; rows <= 34; rows++) {
         counts[0] = rows;
         CHECK(mr_program_run(team, ops, 2, &batch) == MR_OK);
         CHECK(memcmp(whole, y.data, (size_t)rows * (OUT + NARROW) * sizeof(float)) == 0);
