@@ -1,4 +1,4 @@
-package io.millrace.kernels.cuda;
+package io.millrace.kernels;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -10,11 +10,11 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** What a command-line tool printed, standard error included, and how it ended. It is stopped after five minutes. */
-record ToolRun(int status, List<String> lines) {
+public record ToolRun(int status, List<String> lines) {
     /** The module's folder, where Maven runs its tests. */
-    static final Path MODULE = Path.of("").toAbsolutePath();
+    public static final Path MODULE = Path.of("").toAbsolutePath();
 
-    static ToolRun of(Path folder, String... command) {
+    public static ToolRun of(Path folder, String... command) {
         try {
             Path output = Files.createTempFile("millrace-tool", ".txt");
             try {
@@ -36,12 +36,12 @@ record ToolRun(int status, List<String> lines) {
     }
 
     /** Whether the PATH has an executable of this name. */
-    static boolean onPath(String name) {
+    public static boolean onPath(String name) {
         return Arrays.stream(System.getenv("PATH").split(":")).anyMatch(folder -> Files.isExecutable(Path.of(folder, name)));
     }
 
     /** All lines in one text. */
-    String text() {
+    public String text() {
         return String.join("\n", lines);
     }
 }

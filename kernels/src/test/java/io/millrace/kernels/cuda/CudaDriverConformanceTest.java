@@ -17,6 +17,7 @@ import io.millrace.bindings.cuda.DeviceAttribute;
 import io.millrace.bindings.cuda.FunctionAttribute;
 import io.millrace.bindings.cuda.KernelLaunch;
 import io.millrace.bindings.cuda.generated.mr_gate_params;
+import io.millrace.kernels.ToolRun;
 import java.io.IOException;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;

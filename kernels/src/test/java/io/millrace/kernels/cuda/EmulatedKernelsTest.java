@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
+import io.millrace.kernels.ToolRun;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
