@@ -17,7 +17,9 @@ class IdleServerTest {
     private static final Duration WINDOW = Duration.ofSeconds(1);
     /** Two clock ticks; a single spinning thread takes a hundred. */
     private static final Duration ALLOWED = Duration.ofMillis(20);
-    /** What the JVM has still to do after start and first request, compile above all, is done within these. */
+    /** So many windows side by side are within what is allowed: a single one may lie between two bursts of work. */
+    private static final int QUIET_WINDOWS = 3;
+    /** What the JVM has still to do after start and first request, compile above all, is done before the last of these. */
     private static final int MAX_WINDOWS = 15;
 
     @Test
@@ -33,10 +35,15 @@ class IdleServerTest {
                     LockSupport.parkNanos(end - System.nanoTime());
                 }
                 used.add(server.process.info().totalCpuDuration().orElseThrow().minus(before));
-            } while (used.getLast().compareTo(ALLOWED) > 0 && used.size() < MAX_WINDOWS);
+            } while (!quiet(used) && used.size() < MAX_WINDOWS);
             System.out.println("idle server: processor time in windows of " + WINDOW + ": " + used);
-            assertThat(used.getLast()).as("processor time in the windows %s", used).isLessThanOrEqualTo(ALLOWED);
+            assertThat(quiet(used)).as("the last %d of the windows %s take at most %s of processor time each", QUIET_WINDOWS, used, ALLOWED).isTrue();
             assertThat(server.get("/health").statusCode()).isEqualTo(200);
         }
+    }
+
+    private static boolean quiet(List<Duration> used) {
+        return used.size() >= QUIET_WINDOWS
+                && used.subList(used.size() - QUIET_WINDOWS, used.size()).stream().allMatch(window -> window.compareTo(ALLOWED) <= 0);
     }
 }
