@@ -29,14 +29,12 @@ import io.millrace.engine.Sequence;
  * parent too.
  */
 final class KvAllocator {
-    /** Between two looks at who holds what of a waiting prompt and of those it may displace; a look costs as much as hits. */
-    private static final int STEPS_PER_LOOK = 16;
+    /** Between two looks at who holds what of a waiting prompt; a look costs as much as hits. */
+    static final int STEPS_PER_LOOK = 16;
 
     private final int blockSize;
     private final PrefixIndex index;
     private final BlockPool pool;
-    /** Per block, how many of those that may be displaced hold it; all zero between calls. */
-    private final int[] numGiven;
     private final IndexLookAhead lookAhead;
     private int[] holders;
 
@@ -47,7 +45,6 @@ final class KvAllocator {
         this.blockSize = limits.blockSize();
         this.index = new PrefixIndex(limits.numBlocks(), blockSize, key);
         this.pool = new BlockPool(limits.numBlocks(), blockSize, index, retain);
-        this.numGiven = new int[limits.numBlocks()];
         this.lookAhead = new IndexLookAhead(index, blockSize);
     }
 
@@ -88,72 +85,77 @@ final class KvAllocator {
             return false;
         }
         request.stepsToNextLook = STEPS_PER_LOOK;
-        request.numSharedBlocks = countShared(request);
+        request.numSharedBlocks = countShared(request, null);
         return needed - request.numSharedBlocks <= spare;
     }
 
-    private int numNeeded(RequestState request) {
+    /** Blocks that must be had or shared for a waiting request to enter. */
+    int numNeeded(RequestState request) {
         int needed = pool.blocksFor(request.numTokensToCompute());
         // With nothing to grow into it would only be preempted again.
         return request.numPreemptions > 0 ? Math.min(needed + 1, pool.numBlocks()) : needed;
     }
 
-    /** Blocks of its prefix that are held by others than those counted in {@link #numGiven}. */
-    private int countShared(RequestState request) {
-        int limit = request.numReusableTokens() / blockSize;
+    /** Blocks at its front that it need not compute if others have. */
+    int numReusable(RequestState request) {
+        return request.numReusableTokens() / blockSize;
+    }
+
+    /**
+     * Blocks of its prefix that others hold.
+     *
+     * @param numGiven by the first block of a run (see {@link #runStart}), how many of its holders do not count; null = all count
+     */
+    int countShared(RequestState request, int[] numGiven) {
+        int limit = numReusable(request);
         int parent = PrefixIndex.ROOT;
+        int numHolders = -1;
+        int given = 0;
         for (int k = 0; k < limit; k++) {
             parent = index.find(parent, request.salt, request.sequence.tokenIds(), k * blockSize);
-            if (parent == PrefixIndex.NONE || pool.refCount(parent) == numGiven[parent]) {
+            if (parent == PrefixIndex.NONE) {
+                return k;
+            }
+            if (pool.refCount(parent) != numHolders) {
+                numHolders = pool.refCount(parent);
+                given = numGiven == null ? 0 : numGiven[parent];
+            }
+            if (numHolders == given) {
                 return k;
             }
         }
         return limit;
     }
 
-    /**
-     * Whether {@link #fits} would hold had the first {@code count} of {@code victims}, which run, given back their blocks. A block that
-     * several hold is free only when the last of them has given it back, and serves {@code request} for nothing only while another holds it.
-     */
-    boolean fitsWithout(RequestState[] victims, int count, RequestState request, int numReserved) {
-        int needed = numNeeded(request);
-        // What is not indexed has one holder.
-        long spare = (long) pool.numAvailable() - numReserved;
-        long shared = 0;
-        for (int i = 0; i < count; i++) {
-            spare += victims[i].sequence.numBlocks() - victims[i].numIndexedBlocks;
-            shared += victims[i].numIndexedBlocks;
-        }
-        if (needed <= spare) {
-            return true;
-        }
-        if (needed > spare + shared + request.numReusableTokens() / blockSize) {
-            return false;
-        }
-        if (request.stepsToNextCount > 0) {
-            request.stepsToNextCount--;
-            return false;
-        }
-        boolean fits = needed <= spare + countGiven(victims, count) + countShared(request);
-        for (int i = 0; i < count; i++) {
-            for (int k = 0; k < victims[i].numIndexedBlocks; k++) {
-                numGiven[victims[i].sequence.blockIds()[k]] = 0;
-            }
-        }
-        request.stepsToNextCount = fits ? 0 : STEPS_PER_LOOK;
-        return fits;
+    /** Requests that hold the {@code k}-th block of {@code request}. */
+    int numHolders(RequestState request, int k) {
+        return pool.refCount(request.sequence.blockIds()[k]);
     }
 
-    /** @return indexed blocks that nobody else holds; {@link #numGiven} is left for the caller to clear */
-    private int countGiven(RequestState[] victims, int count) {
-        int numFreed = 0;
-        for (int i = 0; i < count; i++) {
-            int[] blockIds = victims[i].sequence.blockIds();
-            for (int k = 0; k < victims[i].numIndexedBlocks; k++) {
-                numFreed += ++numGiven[blockIds[k]] == pool.refCount(blockIds[k]) ? 1 : 0;
+    /**
+     * Where the run that the {@code k}-th of its indexed blocks belongs to begins: the blocks with the same holders. Who holds a block holds
+     * those in front of it, so along a table holders only become fewer, and as many are the same ones.
+     */
+    int runStart(RequestState request, int k) {
+        int count = numHolders(request, k);
+        if (numHolders(request, 0) == count) {
+            return 0;
+        }
+        int before = 0;
+        while (k - before > 1) {
+            int middle = before + k >>> 1;
+            if (numHolders(request, middle) == count) {
+                k = middle;
+            } else {
+                before = middle;
             }
         }
-        return numFreed;
+        return k;
+    }
+
+    /** Room for {@code numRunning} requests to grow, or a newcomer is preempted at the next block boundary. */
+    int headroom(int numRunning) {
+        return numRunning == 0 ? 0 : Math.max(1, numBlocks() / 100);
     }
 
     /**

@@ -23,6 +23,7 @@ final class Planner {
     private boolean overlapped;
     private boolean waitsForSteps;
     private final QueueOrder order;
+    private final Displacement displacement;
     /** Somebody who waits could not enter in this step: nobody else does. */
     private boolean admissionClosed;
     /** Running requests with more than one token to compute, found on the way through the decodes. */
@@ -30,8 +31,6 @@ final class Planner {
     /** What goes into the step: one token each, and more. */
     private final RequestState[] decodes;
     private final RequestState[] chunks;
-    /** Who may be displaced, while that is being looked at. */
-    private final RequestState[] displaceable;
     private int numPrompts;
     private int numDecodes;
     private int numChunks;
@@ -51,7 +50,7 @@ final class Planner {
         this.prompts = new RequestState[maxRunning];
         this.decodes = new RequestState[maxRunning];
         this.chunks = new RequestState[maxRunning];
-        this.displaceable = new RequestState[maxRunning];
+        this.displacement = new Displacement(order, kv, running, maxRunning);
     }
 
     /**
@@ -229,7 +228,7 @@ final class Planner {
             if (!full && promised == UNKNOWN) {
                 promised = numPromised();
             }
-            if (full || !kv.fits(request, promised + headroom(running.size()))) {
+            if (full || !kv.fits(request, promised + kv.headroom(running.size()))) {
                 if (displaceFor(request)) {
                     promised = UNKNOWN;
                     continue;
@@ -263,34 +262,10 @@ final class Planner {
         return promised;
     }
 
-    /** Room for the running ones to grow, or a newcomer is preempted at the next block boundary. */
-    private int headroom(int numRunning) {
-        return numRunning == 0 ? 0 : Math.max(1, kv.numBlocks() / 100);
-    }
-
-    /**
-     * Preempts one running request that {@code request} may displace, the last in order, if without all such it would have room.
-     *
-     * @return false if nobody was preempted
-     */
+    /** @return false if nobody was preempted for {@code request} */
     private boolean displaceFor(RequestState request) {
-        if (!order.passesRunning()) {
-            return false;
-        }
-        int count = 0;
-        int promised = 0;
-        for (int i = running.size() - 1; i >= 0; i--) {
-            RequestState r = running.get(i);
-            if (order.mayDisplace(request, r) && !kv.isLending(r)) {
-                displaceable[count++] = r;
-            } else {
-                promised += kv.numMissing(r, r.numTokensToCompute());
-            }
-        }
-        boolean enough = count > 0 && kv.fitsWithout(displaceable, count, request, promised + headroom(running.size() - count));
-        RequestState victim = displaceable[0];
-        Arrays.fill(displaceable, 0, count, null);
-        if (!enough) {
+        RequestState victim = displacement.victimFor(request);
+        if (victim == null) {
             return false;
         }
         if (overlapped) {

@@ -7,8 +7,10 @@ import io.millrace.engine.FakeEngine;
 import io.millrace.engine.SamplingParams;
 import io.millrace.engine.StepPlan;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.function.Consumer;
 
 /**
  * A scheduler over a {@link FakeEngine}, stepped by the test under virtual time. After every step all invariants are checked, and that
@@ -31,6 +33,8 @@ final class Harness {
     long nanosPerStep = 100_000;
     long nanosPerToken = 1_000;
     long numSteps;
+    /** Looks at each plan before it is run. */
+    Consumer<StepPlan> onPlan = plan -> {};
     /** Running hash of all plans: equal schedules, equal hash. */
     long scheduleHash;
 
@@ -116,18 +120,20 @@ final class Harness {
     StepPlan step() {
         RequestState oldest = oldest();
         int before = oldest == null ? 0 : oldest.sequence.numComputedTokens();
-        int blocksBefore = oldest == null ? 0 : oldest.sequence.numBlocks();
+        RequestState first = queue.policy() == SchedulingPolicy.PRIORITY ? mostUrgentRunning() : oldest;
+        int blocksBefore = first == null ? 0 : first.sequence.numBlocks();
         long fruitless = scheduler.progress().numFruitlessPreemptions;
         StepPlan plan = scheduler.schedule();
         scheduler.checkIntegrity();
         if (scheduler.progress().numFruitlessPreemptions > fruitless) {
-            assertThat(oldest.sequence.numBlocks()).as("only the oldest preempts one that has not progressed, and takes its blocks")
+            assertThat(first.sequence.numBlocks()).as("only the first in order preempts one that has not progressed, and takes its blocks")
                     .isGreaterThan(blocksBefore);
         }
         if (plan.isEmpty()) {
             assertThat(scheduler.hasWork()).as("nothing planned with %s", scheduler).isFalse();
             return plan;
         }
+        onPlan.accept(plan);
         assertThat(plan.totalTokens()).isLessThanOrEqualTo(limits.maxNumBatchedTokens());
         for (int i = 0; i < plan.size(); i++) {
             boolean isPrefill = plan.numTokens(i) > 1;
@@ -162,6 +168,11 @@ final class Harness {
         }
         RequestState oldest = numEndedInOrder < requests.size() ? requests.get(numEndedInOrder) : null;
         return oldest == null || oldest.numRemaining() == 0 ? null : oldest;
+    }
+
+    private RequestState mostUrgentRunning() {
+        return requests.stream().filter(r -> r.phase == RequestState.Phase.RUNNING)
+                .min(Comparator.<RequestState>comparingDouble(r -> r.rank).thenComparingLong(r -> r.arrivalOrder)).orElse(null);
     }
 
     /** Steps until nothing is left, then checks that nothing is left behind. */
