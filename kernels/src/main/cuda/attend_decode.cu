@@ -259,6 +259,9 @@ template <int head_dim>
 TILE void paged_decode(const mr_paged_decode_params &p, smem<bf16> rings, smem<float> results, smem<int> last) {
     pdl_wait();
     pdl_trigger();
+    if (p.fault->code != 0) {
+        return;  // of every block: this kernel reports none itself
+    }
     int tiles = (p.group + MR_CUDA_HEAD_TILE - 1) / MR_CUDA_HEAD_TILE;
     int per_item = p.num_kv_heads * tiles;
     int end = *p.num_items * per_item;

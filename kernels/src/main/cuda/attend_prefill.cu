@@ -204,6 +204,9 @@ template <int head_dim>
 TILE void paged_prefill(const mr_paged_prefill_params &p, smem<bf16> query, smem<bf16> stages) {
     pdl_wait();
     pdl_trigger();
+    if (p.fault->code != 0) {
+        return;  // of every block: this kernel reports none itself
+    }
     int end = *p.num_tiles * p.num_kv_heads;
     for (int work = static_cast<int>(blockIdx.x); work < end; work += static_cast<int>(gridDim.x)) {
         prefill_tile<head_dim>(p, p.tiles[work / p.num_kv_heads], work % p.num_kv_heads, query, stages);

@@ -176,6 +176,7 @@ typedef struct mr_paged_decode_params {
     float *partial_out;           /* [items, heads, head_dim of the cache], where a sequence has several splits */
     float *partial_softmax;       /* [items, heads, 2]: maximum in base 2, sum */
     int32_t *arrivals;            /* [rows, kv heads * head tiles], zero; left zero */
+    const mr_cuda_fault *fault;   /* where it has a code nothing is done: block tables may be wrong */
     int32_t num_kv_heads;
     int32_t group;
     int32_t max_blocks;
@@ -197,6 +198,7 @@ typedef struct mr_paged_prefill_params {
     const int32_t *num_tiles;
     const float *sinks;           /* [heads] or null */
     mr_bf16 *out;                 /* [rows, out_stride], the first heads * head_dim columns */
+    const mr_cuda_fault *fault;   /* as for decode */
     int32_t num_kv_heads;
     int32_t group;
     int32_t max_blocks;

@@ -46,7 +46,7 @@ Decode decode_of(int head_dim) {
 }
 
 std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &contexts, int min_pages, int max_splits, unsigned grid,
-                              bool check = true, uint32_t seed = 11) {
+                              bool check = true, uint32_t seed = 11, int fault_code = 0) {
     test::RaggedBatch batch(std::vector<int>(contexts.size(), 1), contexts, seed);
     int heads = a.num_kv_heads * a.group;
     int tokens = batch.num_tokens;
@@ -66,9 +66,15 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
     Buffer<float> partial_out(static_cast<size_t>(items) * heads * a.head_dim), partial_softmax(items * heads * 2);
     Buffer<int32_t> arrivals(tokens * a.num_kv_heads * head_tiles);
     arrivals.fill(0);
+    Buffer<mr_cuda_fault> fault(1);
+    fault[0] = {};
+    fault[0].code = fault_code;
+    if (fault_code != 0) {
+        batch.tables.fill(-1);
+    }
     Decode decode = decode_of(a.head_dim);
     mr_paged_decode_params p{q, cache.data, batch.tables, batch.positions, plan.items, &plan.counts[0], a.sinks ? sinks.data() : nullptr, out,
-                             partial_out, partial_softmax, arrivals, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_stride};
+                             partial_out, partial_softmax, arrivals, fault, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_stride};
     emu::run(test::launch_of(dim3(grid), dim3(decode_threads), decode.shared_bytes, 2), decode.kernel, p);
     for (int32_t left : std::vector<int32_t>(arrivals.data(), arrivals.data() + arrivals.size())) {
         CHECK(left == 0);
@@ -93,6 +99,13 @@ std::vector<bf16> decode_case(const AttentionCase &a, const std::vector<int> &co
 // Property: attention within 5e-3 of double precision at every context length around page, ring and split edges. Slots beyond a context are NaN.
 KERNEL_TEST(decode_attends_at_all_edges) {
     decode_case({1, 4, 128}, {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130, 200, 257, 300}, 4, 4, 5);
+}
+
+// Property: after a fault of the step nothing is read by way of a table that may be wrong, and nothing written.
+KERNEL_TEST(decode_does_nothing_after_a_fault) {
+    for (bf16 x : decode_case({1, 4, 64}, {40, 300}, 4, 8, 4, false, 11, MR_CUDA_FAULT_BLOCK)) {
+        CHECK(x.bits == 0xffff);
+    }
 }
 
 // Property: all group sizes, also those beyond a tile of 8 heads, and all head sizes.

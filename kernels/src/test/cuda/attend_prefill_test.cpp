@@ -33,8 +33,9 @@ Prefill prefill_of(int head_dim) {
 }
 
 // Sequences with one query token are decode's: their rows must stay as they are. Queries are those of absolute positions, so that chunks of one
-// prompt have the same. Returns the rows of the last sequence.
-std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &queries, const std::vector<int> &contexts, unsigned grid) {
+// prompt have the same. After a fault of the step all rows must. Returns the rows of the last sequence.
+std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &queries, const std::vector<int> &contexts, unsigned grid,
+                               int fault_code = 0) {
     test::RaggedBatch batch(queries, contexts, 3);
     int heads = a.num_kv_heads * a.group;
     int cols = heads * a.head_dim;
@@ -55,14 +56,20 @@ std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &q
     Buffer<int32_t> counts(2);
     emu::run(test::launch_of(dim3(1), dim3(plan_threads), 64), mr_attention_plan,
              mr_attention_plan_params{batch.query_start, batch.context_len, items, tiles, counts, &batch.counts[1], a.group, a.window, 4, 8});
+    Buffer<mr_cuda_fault> fault(1);
+    fault[0] = {};
+    fault[0].code = fault_code;
+    if (fault_code != 0) {
+        batch.tables.fill(-1);
+    }
     Prefill prefill = prefill_of(a.head_dim);
     mr_paged_prefill_params p{q, cache.data, batch.tables, batch.query_start, batch.context_len, tiles, &counts[1],
-                              a.sinks ? sinks.data() : nullptr, out, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_cols};
+                              a.sinks ? sinks.data() : nullptr, out, fault, a.num_kv_heads, a.group, batch.max_blocks, q_stride, a.window, a.soft_cap, a.out_dim(), out_cols};
     emu::run(test::launch_of(dim3(grid), dim3(prefill_threads), prefill.shared_bytes), prefill.kernel, p);
     test::Error error;
     for (int t = 0; t < batch.num_tokens; t++) {
         for (int h = 0; h < heads; h++) {
-            if (queries[batch.token_sequence[t]] == 1) {
+            if (queries[batch.token_sequence[t]] == 1 || fault_code != 0) {
                 CHECK(out[t * out_cols].bits == 0xffff);
                 continue;
             }
@@ -72,7 +79,9 @@ std::vector<bf16> prefill_case(const AttentionCase &a, const std::vector<int> &q
             }
         }
     }
-    CHECK_ERROR(error, 5e-3);
+    if (fault_code == 0) {
+        CHECK_ERROR(error, 5e-3);
+    }
     return {out.data() + (batch.num_tokens - queries.back()) * out_cols, out.data() + out.size()};
 }
 
@@ -83,6 +92,9 @@ KERNEL_TEST(prefill_attends_at_all_edges) {
     prefill_case({2, 2, 64}, {2, 1, 17, 33, 1, 3}, {2, 40, 17, 90, 1, 131}, 4);
     prefill_case({1, 1, 64}, {63, 64, 65}, {63, 64, 200}, 2);
 }
+
+// Property: after a fault of the step nothing is read by way of a table that may be wrong, and nothing written.
+KERNEL_TEST(prefill_does_nothing_after_a_fault) { prefill_case({2, 2, 64}, {2, 17, 33}, {40, 17, 90}, 4, MR_CUDA_FAULT_POSITION); }
 
 // Property: all group sizes, with rows of several tokens and heads in one tile, and all head sizes.
 KERNEL_TEST(prefill_serves_all_groups) {

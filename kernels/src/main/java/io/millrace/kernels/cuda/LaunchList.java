@@ -264,6 +264,7 @@ final class LaunchList {
         mr_paged_decode_params.partial_out(p, pointer(partials.out()));
         mr_paged_decode_params.partial_softmax(p, pointer(partials.softmax()));
         mr_paged_decode_params.arrivals(p, pointer(partials.arrivals()));
+        mr_paged_decode_params.fault(p, pointer(batches.fault()));
         mr_paged_decode_params.num_kv_heads(p, shape.numKvHeads());
         mr_paged_decode_params.group(p, group);
         mr_paged_decode_params.max_blocks(p, batch().maxBlocksPerSequence());
@@ -297,6 +298,7 @@ final class LaunchList {
         mr_paged_prefill_params.num_tiles(p, pointer(plan.counts() + 4));
         mr_paged_prefill_params.sinks(p, pointer(op.sinks()));
         mr_paged_prefill_params.out(p, op.out().data());
+        mr_paged_prefill_params.fault(p, pointer(batches.fault()));
         mr_paged_prefill_params.num_kv_heads(p, shape.numKvHeads());
         mr_paged_prefill_params.group(p, group);
         mr_paged_prefill_params.max_blocks(p, batch().maxBlocksPerSequence());

@@ -25,6 +25,8 @@ import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What only the CUDA backend can get wrong: graphs, fusion, two batches on one device, lists of sampling, faults of kernels. */
 class CudaStepTest {
@@ -312,6 +314,37 @@ class CudaStepTest {
             Decoder.add(batch, 0, 0, 5);
             decoder.backend.run(decoder.program);
             assertThat(batch.sampling.token(0)).isBetween(0, VOCAB - 1);
+        }
+    }
+
+    /** Property: so is a wrong place in the cache, of a prompt and of a step of decode; attention follows no table of such a step. */
+    @ParameterizedTest
+    @CsvSource({"block, -1, 50", "block, 50, 50", "position, 128, 128", "position, -1, 128"})
+    void wrongPlacesAreFaultsOfTheirStep(String what, int value, int limit) {
+        try (Decoder decoder = new Decoder()) {
+            Batch batch = decoder.backend.batch();
+            for (int from : new int[] {0, 6}) {
+                int to = from == 0 ? 6 : 7;
+                int token = 0;
+                for (boolean wrong : new boolean[] {true, false}) {
+                    batch.clear();
+                    Decoder.add(batch, 0, from, to);
+                    if (wrong && what.equals("block")) {
+                        batch.blockTables.setAtIndex(ValueLayout.JAVA_INT, 0, value);
+                    } else if (wrong) {
+                        batch.positions.setAtIndex(ValueLayout.JAVA_INT, to - from - 1, value);
+                    }
+                    if (wrong) {
+                        assertThatThrownBy(() -> decoder.backend.run(decoder.program)).isInstanceOf(IllegalStateException.class)
+                                .hasMessageStartingWith("STEP-004:").hasMessageContainingAll("the " + what + " " + value, "[0, " + limit + ")");
+                    } else {
+                        decoder.backend.run(decoder.program);
+                        token = batch.sampling.token(0);
+                    }
+                }
+                assertThat(token).isBetween(0, VOCAB - 1);
+            }
+            assertThat(StubCuda.lastFault()).as("no kernel left its buffers").isEmpty();
         }
     }
 

@@ -26,6 +26,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float *partial_out;
  *     float *partial_softmax;
  *     int32_t *arrivals;
+ *     const mr_cuda_fault *fault;
  *     int32_t num_kv_heads;
  *     int32_t group;
  *     int32_t max_blocks;
@@ -55,6 +56,7 @@ public class mr_paged_decode_params {
         MillraceCuda.C_POINTER.withName("partial_out"),
         MillraceCuda.C_POINTER.withName("partial_softmax"),
         MillraceCuda.C_POINTER.withName("arrivals"),
+        MillraceCuda.C_POINTER.withName("fault"),
         MillraceCuda.C_INT.withName("num_kv_heads"),
         MillraceCuda.C_INT.withName("group"),
         MillraceCuda.C_INT.withName("max_blocks"),
@@ -554,6 +556,50 @@ public class mr_paged_decode_params {
      */
     public static void arrivals(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(arrivals$LAYOUT, arrivals$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout fault$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("fault"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static final AddressLayout fault$layout() {
+        return fault$LAYOUT;
+    }
+
+    private static final long fault$OFFSET = $LAYOUT.byteOffset(groupElement("fault"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static final long fault$offset() {
+        return fault$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static MemorySegment fault(MemorySegment struct) {
+        return struct.get(fault$LAYOUT, fault$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static void fault(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(fault$LAYOUT, fault$OFFSET, fieldValue);
     }
 
     private static final OfInt num_kv_heads$LAYOUT = (OfInt)$LAYOUT.select(groupElement("num_kv_heads"));

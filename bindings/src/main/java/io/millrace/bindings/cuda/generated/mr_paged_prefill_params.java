@@ -24,6 +24,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     const int32_t *num_tiles;
  *     const float *sinks;
  *     mr_bf16 *out;
+ *     const mr_cuda_fault *fault;
  *     int32_t num_kv_heads;
  *     int32_t group;
  *     int32_t max_blocks;
@@ -51,6 +52,7 @@ public class mr_paged_prefill_params {
         MillraceCuda.C_POINTER.withName("num_tiles"),
         MillraceCuda.C_POINTER.withName("sinks"),
         MillraceCuda.C_POINTER.withName("out"),
+        MillraceCuda.C_POINTER.withName("fault"),
         MillraceCuda.C_INT.withName("num_kv_heads"),
         MillraceCuda.C_INT.withName("group"),
         MillraceCuda.C_INT.withName("max_blocks"),
@@ -462,6 +464,50 @@ public class mr_paged_prefill_params {
      */
     public static void out(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(out$LAYOUT, out$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout fault$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("fault"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static final AddressLayout fault$layout() {
+        return fault$LAYOUT;
+    }
+
+    private static final long fault$OFFSET = $LAYOUT.byteOffset(groupElement("fault"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static final long fault$offset() {
+        return fault$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static MemorySegment fault(MemorySegment struct) {
+        return struct.get(fault$LAYOUT, fault$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mr_cuda_fault *fault
+     * }
+     */
+    public static void fault(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(fault$LAYOUT, fault$OFFSET, fieldValue);
     }
 
     private static final OfInt num_kv_heads$LAYOUT = (OfInt)$LAYOUT.select(groupElement("num_kv_heads"));
