@@ -8,7 +8,7 @@ import java.util.function.LongSupplier;
 
 /**
  * Who is let in: refuses what can never run, bounds the requests in the house to the running places plus the queue, the tokens that wait,
- * and what each tenant may have. Thread-safe without locks: submitters count up here, the engine thread counts
+ * and what each tenant may have. Thread-safe, with a lock for refusals only: submitters count up here, the engine thread counts
  * {@link Progress#numFinished} and {@link Progress#numUnqueuedTokens} up.
  */
 final class Admission {

@@ -1,7 +1,5 @@
 package io.millrace.scheduler;
 
-import java.util.concurrent.atomic.AtomicLongArray;
-
 /**
  * When there will be room, from what was measured: tokens per second of recent steps, and tokens and seconds that requests took. Written
  * by the engine thread, read by any.
@@ -11,8 +9,11 @@ import java.util.concurrent.atomic.AtomicLongArray;
  * rate at which places were becoming free of late. Who comes back when told finds one, others permitting; telling all of them the same
  * time would make them come back together and be refused again.
  *
- * <p>Each tenant has a line of its own, and the lines share alike what becomes free: clients of one that try again and again without
- * waiting make their own line longer, and nobody else's.
+ * <p>Each tenant has a line of its own. A promise cannot be taken back, so two wishes are at odds: never to promise more than becomes free,
+ * for which a newcomer has to stand behind everybody; and that who tries again and again without waiting puts off itself alone, for which
+ * it must not. So a newcomer is told the end of all lines, but no more than {@link #MAX_BEHIND_SECONDS} beyond its turn were the lines served
+ * by turns: the sum over all lines of what they have outstanding, as far as its own is long. Lines are served so meanwhile. What is told at
+ * one time for the next {@link #MAX_BEHIND_SECONDS} is never more than becomes free in them; further ahead, lines may overlap.
  *
  * <p>The rate mixes cheap prefill tokens with dear decode tokens in the proportion of recent traffic, so a sudden change of traffic
  * shows after some tens of steps.
@@ -20,6 +21,8 @@ import java.util.concurrent.atomic.AtomicLongArray;
 final class RetryAfterEstimate {
     /** Beyond ten minutes a number would be false precision. */
     static final int MAX_SECONDS = 600;
+    /** What the lines of all others together can put a tenant off beyond its fair turn. */
+    static final int MAX_BEHIND_SECONDS = 5;
     /** Half of the weight lies on the last 35 steps. */
     private static final double STEP_DECAY = 0.98;
     private static final double REQUEST_DECAY = 0.95;
@@ -37,14 +40,13 @@ final class RetryAfterEstimate {
     private volatile double meanTokens;
     private volatile double meanSeconds;
     private volatile double bestNanosPerToken;
-    /** Per tenant, until when its share of what becomes free has been promised. */
-    private final AtomicLongArray promisedUntil;
+    /** Per tenant, seconds of everything that becomes free that have been promised and have not come yet; guarded by this. */
+    private final double[] outstanding;
+    private long servedUntil;
+    private boolean promised;
 
     RetryAfterEstimate(int numTenants) {
-        promisedUntil = new AtomicLongArray(numTenants);
-        for (int i = 0; i < numTenants; i++) {
-            promisedUntil.set(i, Long.MIN_VALUE);
-        }
+        outstanding = new double[numTenants];
     }
 
     /** A step computed {@code numTokens} in {@code nanos}. Engine thread. */
@@ -99,24 +101,45 @@ final class RetryAfterEstimate {
         return rate <= 0 ? 1 : promise(tenant, numTokens * Math.max(1, meanTokens / Math.max(1, meanPrompt)) / rate, now);
     }
 
-    private int promise(int tenant, double inSeconds, long now) {
-        int numLines = 1;
-        for (int i = 0; i < promisedUntil.length(); i++) {
-            numLines += i != tenant && isAhead(promisedUntil.get(i), now) ? 1 : 0;
+    private synchronized int promise(int tenant, double seconds, long now) {
+        // Submitters come with times of their own, some a little late.
+        if (!promised || now - servedUntil > 0) {
+            serve((now - servedUntil) * 1e-9);
+            servedUntil = now;
+            promised = true;
         }
-        long nanos = (long) Math.min(inSeconds * numLines * 1e9, MAX_SECONDS * 1e9);
-        while (true) {
-            long known = promisedUntil.get(tenant);
-            long from = isAhead(known, now) ? known : now;
-            long until = Math.min(from + nanos, now + MAX_SECONDS * 1_000_000_000L);
-            if (promisedUntil.compareAndSet(tenant, known, until)) {
-                return Math.clamp((until - now + 999_999_999L) / 1_000_000_000L, 1, MAX_SECONDS);
-            }
+        double own = Math.min(outstanding[tenant] + seconds, MAX_SECONDS);
+        outstanding[tenant] = own;
+        double all = 0;
+        double byTurns = 0;
+        for (double line : outstanding) {
+            all += line;
+            byTurns += Math.min(line, own);
         }
+        // The grain: sums of what has been served and promised are not exact, and a whole second must not become the next.
+        return (int) Math.clamp(Math.ceil(Math.min(all, byTurns + MAX_BEHIND_SECONDS) - 1e-6), 1, MAX_SECONDS);
     }
 
-    private static boolean isAhead(long promised, long now) {
-        return promised != Long.MIN_VALUE && promised - now > 0;
+    /** Lets {@code seconds} pass: all lines with something outstanding share alike what becomes free. */
+    private void serve(double seconds) {
+        double left = seconds;
+        while (left > 0) {
+            int numLines = 0;
+            double shortest = Double.MAX_VALUE;
+            for (double line : outstanding) {
+                numLines += line > 0 ? 1 : 0;
+                shortest = line > 0 ? Math.min(shortest, line) : shortest;
+            }
+            if (numLines == 0) {
+                return;
+            }
+            double each = Math.min(shortest, left / numLines);
+            for (int i = 0; i < outstanding.length; i++) {
+                outstanding[i] = Math.max(0, outstanding[i] - each);
+            }
+            // Or rounding could leave a rest that never ends.
+            left = each < shortest ? 0 : left - each * numLines;
+        }
     }
 
     /** Seconds until one of {@code count} requests will have ended, if they are evenly far. */

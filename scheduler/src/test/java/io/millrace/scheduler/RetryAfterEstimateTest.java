@@ -3,6 +3,8 @@ package io.millrace.scheduler;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Property: estimates are measured work over the measured rate, and never zero. */
 class RetryAfterEstimateTest {
@@ -20,10 +22,7 @@ class RetryAfterEstimateTest {
     /** Property: those refused one after the other are told times as far apart as places become free, and who waited is forgotten. */
     @Test
     void promisesFollowTheRate() {
-        for (int i = 0; i < 500; i++) {
-            estimate.onStep(100, 50_000_000);
-            estimate.onFinished(160, 200, 3_000_000_000L);
-        }
+        tenPlacesASecond(estimate);
         // 2,000 tokens/s and 200 tokens a request: ten places a second.
         assertThat(estimate.tokensPerSecond()).isBetween(1999.0, 2001.0);
         for (int i = 1; i <= 100; i++) {
@@ -39,24 +38,46 @@ class RetryAfterEstimateTest {
         assertThat(estimate.bestNanosFor(10)).isEqualTo(5_000_000);
     }
 
-    /** Property: who asks again and again is told later and later, up to the bound, and nobody else is; lines that wait share what becomes free. */
+    /** Property: who asks again and again is told later and later, up to the bound; others no more than five seconds beyond their turn. */
     @Test
-    void whoHammersPutsOffItselfAlone() {
-        for (int i = 0; i < 500; i++) {
-            estimate.onStep(100, 50_000_000);
-            estimate.onFinished(160, 200, 3_000_000_000L);
-        }
+    void whoHammersPutsOffItselfAndOthersByFiveSeconds() {
+        tenPlacesASecond(estimate);
         long now = 1_000_000_000L;
         for (int i = 0; i < 100_000; i++) {
             estimate.promiseRequests(0, 1, now += 1_000);
         }
         assertThat(estimate.promiseRequests(0, 1, now)).isEqualTo(RetryAfterEstimate.MAX_SECONDS);
-        // Ten places a second, of which each of two lines has five, of three a third of ten.
+        // Ten places a second: by turns with one line its n-th is due after 2n of them, and with two its tenth after 30.
         for (int i = 1; i <= 20; i++) {
-            assertThat(estimate.promiseRequests(1, 1, now)).as("refused as number %d", i).isBetween((i + 4) / 5, (i + 4) / 5 + 1);
+            assertThat(estimate.promiseRequests(1, 1, now)).as("refused as number %d", i).isBetween(5 + (i + 4) / 5, 5 + (i + 4) / 5 + 1);
         }
-        assertThat(estimate.promiseRequests(2, 10, now)).isBetween(3, 4);
+        assertThat(estimate.promiseRequests(2, 10, now)).isBetween(8, 9);
         assertThat(estimate.promiseRequests(1, 1, now + 700_000_000_000L)).as("all lines are gone").isEqualTo(1);
+    }
+
+    /** Property: however many keys are refused, and in whatever order, five seconds are not promised more often than there are places in them. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void fiveSecondsAreNotPromisedTwice(boolean byTurns) {
+        RetryAfterEstimate many = new RetryAfterEstimate(20);
+        tenPlacesASecond(many);
+        int[] promised = new int[RetryAfterEstimate.MAX_SECONDS + 1];
+        for (int i = 0; i < 1000; i++) {
+            promised[many.promiseRequests(byTurns ? i % 20 : i / 50, 1, 7_000_000_000L)]++;
+        }
+        int total = 0;
+        for (int second = 1; second <= 5; second++) {
+            total += promised[second];
+            // The rate is measured: one place more or less at the end of a second.
+            assertThat(total).as("within %d s", second).isBetween(10 * second - 1, 10 * second + 1);
+        }
+    }
+
+    private static void tenPlacesASecond(RetryAfterEstimate estimate) {
+        for (int i = 0; i < 500; i++) {
+            estimate.onStep(100, 50_000_000);
+            estimate.onFinished(160, 200, 3_000_000_000L);
+        }
     }
 
     @Test
