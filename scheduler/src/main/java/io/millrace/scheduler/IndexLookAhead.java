@@ -8,15 +8,12 @@ import io.millrace.engine.Sequence;
  * Changes nothing. Owned by the engine thread; allocates nothing after construction.
  */
 final class IndexLookAhead {
-    /** More are under way than a core can wait for. */
-    private static final int BATCH = 32;
-
     private final PrefixIndex index;
     private final int blockSize;
-    private final RequestState[] filling = new RequestState[BATCH];
-    private final int[] blockIds = new int[BATCH];
-    private final int[] parentIds = new int[BATCH];
-    private final long[] hashes = new long[BATCH];
+    private final RequestState[] filling = new RequestState[PrefixIndex.FETCHED_TOGETHER];
+    private final int[] blockIds = new int[PrefixIndex.FETCHED_TOGETHER];
+    private final int[] parentIds = new int[PrefixIndex.FETCHED_TOGETHER];
+    private final long[] hashes = new long[PrefixIndex.FETCHED_TOGETHER];
     private int size;
 
     IndexLookAhead(PrefixIndex index, int blockSize) {
@@ -28,7 +25,7 @@ final class IndexLookAhead {
     void expect(RequestState request, int numTokens) {
         if (numTokens / blockSize == request.numIndexedBlocks + 1) {
             filling[size++] = request;
-            if (size == BATCH) {
+            if (size == PrefixIndex.FETCHED_TOGETHER) {
                 finish();
             }
         }

@@ -4,8 +4,6 @@ import io.millrace.engine.StepPlan;
 
 /** A plan and the requests behind its entries, until it is settled. Reused; allocates nothing. */
 final class PlannedStep {
-    static final int TOUCHED_TOGETHER = 32;
-
     final StepPlan plan;
     private final RequestState[] requests;
     /** Kept, or nobody would look. */
@@ -44,7 +42,7 @@ final class PlannedStep {
 
     /** Looks at the sequences of the next entries side by side, where settling one after the other would wait for the memory of each. */
     void touch(int first) {
-        int end = Math.min(first + TOUCHED_TOGETHER, plan.size());
+        int end = Math.min(first + PrefixIndex.FETCHED_TOGETHER, plan.size());
         int sum = 0;
         for (int i = first; i < end; i++) {
             sum += plan.sequence(i).lastTokenId();

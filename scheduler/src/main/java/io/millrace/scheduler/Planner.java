@@ -9,7 +9,6 @@ import java.util.function.LongSupplier;
  */
 final class Planner {
     private static final int UNKNOWN = -1;
-    private static final int TOUCHED_TOGETHER = 32;
 
     private final Lifecycle requests;
     private final KvAllocator kv;
@@ -68,7 +67,7 @@ final class Planner {
         admissionClosed = false;
         // The one look at all who run: most only decode.
         for (int i = 0; i < running.size(); i++) {
-            if (i % TOUCHED_TOGETHER == 0) {
+            if (i % PrefixIndex.FETCHED_TOGETHER == 0) {
                 touch(i);
             }
             RequestState r = running.get(i);
@@ -99,7 +98,7 @@ final class Planner {
 
     /** Looks at the next running requests side by side, where planning one after the other would wait for the memory of each. */
     private void touch(int first) {
-        int end = Math.min(first + TOUCHED_TOGETHER, running.size());
+        int end = Math.min(first + PrefixIndex.FETCHED_TOGETHER, running.size());
         int sum = 0;
         for (int i = first; i < end; i++) {
             RequestState r = running.get(i);

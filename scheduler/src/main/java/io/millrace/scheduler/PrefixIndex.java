@@ -24,8 +24,8 @@ import java.util.SplittableRandom;
 final class PrefixIndex {
     static final int ROOT = -1;
     static final int NONE = -1;
-    /** Blocks whose memory is asked for at once; more are under way than a core can wait for. */
-    private static final int BATCH = 32;
+    /** How many requests or blocks are looked at side by side; more are under way than a core can wait for. */
+    static final int FETCHED_TOGETHER = 32;
     private static final long K1 = 0x9E3779B97F4A7C15L;
     private static final long K2 = 0xD6E8FEB86659FD93L;
 
@@ -44,7 +44,7 @@ final class PrefixIndex {
     private final boolean[] indexed;
     private int size;
     /** Of the blocks that are being added or removed together. */
-    private final long[] hashes = new long[BATCH];
+    private final long[] hashes = new long[FETCHED_TOGETHER];
     private long fetched;
 
     PrefixIndex(int numBlocks, int blockSize, IndexKey key) {
@@ -139,8 +139,8 @@ final class PrefixIndex {
     int addAll(int[] blockIds, int from, int to, CacheSalt salt, int[] tokenIds) {
         int parentId = from == 0 ? ROOT : blockIds[from - 1];
         long h = hashOf(parentId, salt);
-        for (int begin = from; begin < to; begin += BATCH) {
-            int end = Math.min(begin + BATCH, to);
+        for (int begin = from; begin < to; begin += FETCHED_TOGETHER) {
+            int end = Math.min(begin + FETCHED_TOGETHER, to);
             for (int k = begin; k < end; k++) {
                 h = next(h, tokenIds, k * blockSize);
                 hashes[k - begin] = h;
@@ -158,8 +158,8 @@ final class PrefixIndex {
 
     /** Forgets the blocks {@code blockIds[from, to)}, with all that are behind them. */
     void removeAll(int[] blockIds, int from, int to) {
-        for (int begin = from; begin < to; begin += BATCH) {
-            int end = Math.min(begin + BATCH, to);
+        for (int begin = from; begin < to; begin += FETCHED_TOGETHER) {
+            int end = Math.min(begin + FETCHED_TOGETHER, to);
             for (int i = begin; i < end; i++) {
                 hashes[i - begin] = hash[blockIds[i]];
             }

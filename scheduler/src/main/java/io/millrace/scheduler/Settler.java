@@ -19,7 +19,7 @@ final class Settler {
     void settle(PlannedStep step, StepResult result, long now) {
         step.tell(requests.kv.lookAhead());
         for (int i = 0; i < step.plan.size(); i++) {
-            if (i % PlannedStep.TOUCHED_TOGETHER == 0) {
+            if (i % PrefixIndex.FETCHED_TOGETHER == 0) {
                 step.touch(i);
             }
             settleEntry(step.plan, result, i, step.take(i), now);

@@ -45,7 +45,6 @@ final class StandIn implements Watchdog.Patient {
 
     /**
      * Tells every request its end, if the engine thread is inside the engine or a sink and still has not finished a step.
-     *
      */
     boolean abandon(FinishReason reason, String message, long stalledNanos) {
         Supplier<Boolean> act = () -> {
