@@ -100,7 +100,12 @@ final class SamplingState implements AutoCloseable {
         while (onTrack && cursor.numTokens() < sequence.numOutputTokens()) {
             onTrack = cursor.advance(sequence.tokenId(sequence.numPromptTokens() + cursor.numTokens()));
         }
-        cursor.fill(mask, endIds, !onTrack);
+        if (!cursor.fill(mask, endIds, !onTrack)) {
+            // Whatever is drawn is thrown away; the sampler wants something to draw from.
+            mask.fill((byte) 0xFF);
+            sequence.setFailure("the constraint was too large to be followed any further: after " + sequence.numOutputTokens()
+                    + " tokens, nothing that could follow was found within the bounds on work and memory; make it smaller or less ambiguous");
+        }
         return !onTrack || cursor.isComplete();
     }
 

@@ -21,6 +21,7 @@ public final class Sequence {
     private int[] blockIds;
     private int numBlocks;
     private Object engineState;
+    private String failure;
 
     /** @param promptTokenIds copied; at least one id */
     public Sequence(long id, int[] promptTokenIds, SamplingParams sampling, int blockSize) {
@@ -105,6 +106,15 @@ public final class Sequence {
     /** Keeps the first {@code count} entries of the block table. */
     public void truncateBlocks(int count) {
         numBlocks = count;
+    }
+
+    /** Why it cannot go on, found by the engine; null if it can. What is drawn for it in that step means nothing. */
+    public String failure() {
+        return failure;
+    }
+
+    public void setFailure(String reason) {
+        failure = reason;
     }
 
     /** What the engine keeps for this sequence between {@link Engine#begin} and {@link Engine#end}; nobody else touches it. */

@@ -69,6 +69,10 @@ final class Settler {
         if (tokenId < 0) {
             throw new IllegalStateException("SCH-006: the engine sampled no token for " + request + ", the plan asked for one");
         }
+        if (request.sequence.failure() != null) {
+            requests.finish(request, FinishReason.ERROR, -1, request.sequence.failure());
+            return;
+        }
         request.sequence.append(tokenId);
         requests.waiting.order().onToken(request);
         if (!events.token(request, tokenId, result, row, now)) {

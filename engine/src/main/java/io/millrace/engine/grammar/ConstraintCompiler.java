@@ -1,9 +1,9 @@
 package io.millrace.engine.grammar;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -14,11 +14,16 @@ import io.millrace.engine.grammar.ebnf.EbnfCompiler;
 import io.millrace.engine.grammar.json.SchemaCompiler;
 import io.millrace.engine.grammar.machine.Machine;
 import io.millrace.engine.grammar.machine.Part;
+import io.millrace.engine.grammar.machine.State;
+import io.millrace.engine.grammar.machine.TableBudget;
 import io.millrace.engine.grammar.machine.TextPart;
 import io.millrace.engine.grammar.mask.ByteVocabulary;
 import io.millrace.engine.grammar.mask.MaskCache;
 import io.millrace.engine.grammar.regex.Regexes;
+import java.lang.ref.WeakReference;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
+import java.util.LinkedList;
 import java.util.List;
 import java.util.function.Supplier;
 
@@ -27,8 +32,13 @@ import java.util.function.Supplier;
  * constraints, each one's states, and the bytes of all masks. Thread-safe; two threads that ask for the same new one may both compile it.
  */
 public final class ConstraintCompiler {
-    /** Constraints remembered; each may come to some megabytes. */
+    /** Constraints remembered, by number and by what they hold; masks aside. */
     static final int MAX_REMEMBERED = 64;
+    private static final long MAX_REMEMBERED_BYTES = 128L << 20;
+    private static final long OVERHEAD_BYTES = 50_000;
+    /** Of all constraints in use, remembered or not, a new one among them: a share of the heap. */
+    private static final long MAX_LIVE_BYTES = Math.max(192L << 20, Runtime.getRuntime().maxMemory() / 3);
+    private static final long COLLECTION_NANOS = 2_000_000_000L;
     /** Masks of all constraints. */
     private static final long MAX_MASK_BYTES = 64L << 20;
     private static final int MAX_SCHEMA_CHARS = 1 << 20;
@@ -39,6 +49,8 @@ public final class ConstraintCompiler {
     private final Supplier<ByteVocabulary> makeVocabulary;
     private final ObjectMapper json;
     private MaskCache masks;
+    private long lastCollection = System.nanoTime() - COLLECTION_NANOS - 1;
+    private final List<WeakReference<Constraint>> live = new LinkedList<>();
     private final LinkedHashMap<ConstraintSpec, Constraint> remembered = new LinkedHashMap<>(16, 0.75f, true);
 
     /** @param vocabulary what the model writes; asked for once, with the first constraint */
@@ -53,7 +65,7 @@ public final class ConstraintCompiler {
     public Constraint compile(ConstraintSpec spec) {
         synchronized (remembered) {
             Constraint known = remembered.get(spec);
-            if (known != null) {
+            if (known != null && !known.isWornOut()) {
                 return known;
             }
         }
@@ -61,17 +73,77 @@ public final class ConstraintCompiler {
         try {
             Fuel.refill();
             MaskCache cache = masks();
-            made = new Constraint(new Machine(part(spec, cache.vocabulary().alphabet())), cache);
+            TableBudget budget = new TableBudget();
+            Machine machine = new Machine(part(spec, cache.vocabulary().alphabet(), budget));
+            requireAStart(machine);
+            made = new Constraint(machine, budget, cache, Fuel.spent() + 2L * length(spec) + OVERHEAD_BYTES);
+            requireRoom(made);
         } catch (StackOverflowError e) {
             throw new GrammarException("is nested too deeply");
         }
         synchronized (remembered) {
-            remembered.put(spec, made);
-            if (remembered.size() > MAX_REMEMBERED) {
-                remembered.pollFirstEntry();
+            Constraint before = remembered.put(spec, made);
+            if (before != null) {
+                before.release();
+            }
+            long bytes = remembered.values().stream().mapToLong(Constraint::bytes).sum();
+            while (remembered.size() > 1 && (remembered.size() > MAX_REMEMBERED || bytes > MAX_REMEMBERED_BYTES)) {
+                Constraint oldest = remembered.pollFirstEntry().getValue();
+                oldest.release();
+                bytes -= oldest.bytes();
             }
         }
         return made;
+    }
+
+    private static long length(ConstraintSpec spec) {
+        return switch (spec) {
+            case ConstraintSpec.JsonSchema schema -> schema.schema().length();
+            case ConstraintSpec.JsonObject object -> 0;
+            case ConstraintSpec.Regex regex -> regex.pattern().length();
+            case ConstraintSpec.Choice choice -> choice.texts().stream().mapToLong(text -> text.length() + 30L).sum();
+            case ConstraintSpec.Grammar grammar -> grammar.source().length();
+        };
+    }
+
+    /** Texts on their way, waiting ones among them, keep constraints that are no longer remembered. */
+    private void requireRoom(Constraint made) {
+        synchronized (live) {
+            long bytes = made.bytes() + liveBytes();
+            if (bytes > MAX_LIVE_BYTES && System.nanoTime() - lastCollection > COLLECTION_NANOS) {
+                // Only a collection tells which of them are still in use.
+                System.gc();
+                lastCollection = System.nanoTime();
+                bytes = made.bytes() + liveBytes();
+            }
+            if (bytes > MAX_LIVE_BYTES) {
+                throw new GrammarException("there is no room for it now: the constraints in use hold " + (bytes >> 20) + " MiB of "
+                        + (MAX_LIVE_BYTES >> 20) + "; try again later");
+            }
+            live.add(new WeakReference<>(made));
+        }
+    }
+
+    private long liveBytes() {
+        long bytes = 0;
+        for (Iterator<WeakReference<Constraint>> i = live.iterator(); i.hasNext();) {
+            Constraint one = i.next().get();
+            if (one == null) {
+                i.remove();
+            } else {
+                bytes += one.bytes();
+            }
+        }
+        return bytes;
+    }
+
+    private static void requireAStart(Machine machine) {
+        if (machine.start() == State.DEAD) {
+            throw new GrammarException("allows no text that could be begun within the bounds on work and memory");
+        }
+        if (machine.opensTooWide()) {
+            throw new GrammarException("begins in too many ways at once; make its alternatives fewer or less deep");
+        }
     }
 
     private synchronized MaskCache masks() {
@@ -81,11 +153,11 @@ public final class ConstraintCompiler {
         return masks;
     }
 
-    private Part part(ConstraintSpec spec, CharSet alphabet) {
+    private Part part(ConstraintSpec spec, CharSet alphabet, TableBudget budget) {
         return switch (spec) {
             case ConstraintSpec.JsonSchema schema -> {
                 requireJson(alphabet);
-                yield SchemaCompiler.compile(parse(schema.schema()), schema.options(), alphabet);
+                yield SchemaCompiler.compile(parse(schema.schema()), schema.options(), alphabet, budget);
             }
             case ConstraintSpec.JsonObject object -> {
                 requireJson(alphabet);
@@ -93,7 +165,7 @@ public final class ConstraintCompiler {
             }
             case ConstraintSpec.Regex regex -> text(Regexes.matching(regex.pattern(), alphabet), "the regular expression matches no text");
             case ConstraintSpec.Choice choice -> choice(choice.texts(), alphabet);
-            case ConstraintSpec.Grammar grammar -> EbnfCompiler.compile(grammar.source(), alphabet);
+            case ConstraintSpec.Grammar grammar -> EbnfCompiler.compile(grammar.source(), alphabet, budget);
         };
     }
 

@@ -84,14 +84,15 @@ public final class ConstraintCursor {
      * Writes which tokens may be next, as {@link io.millrace.kernels.SamplingRows} reads it: bit id % 32 of int32 word id / 32.
      *
      * @param mask   at least {@link #maskBytes} of the vocabulary's size
-     * @param endIds the tokens that end the text; allowed exactly where it may end
+     * @param endIds the tokens that end the text: allowed where it may end, and where they write what the text needs next
+     * @return whether any token is allowed; if none is, the text cannot be finished and must not go on
      */
-    public void fill(MemorySegment mask, int[] endIds) {
-        fill(mask, endIds, false);
+    public boolean fill(MemorySegment mask, int[] endIds) {
+        return fill(mask, endIds, false);
     }
 
     /** @param mustEnd nothing but the end is allowed, as for a text that has left its constraint by a token nobody drew */
-    public void fill(MemorySegment mask, int[] endIds, boolean mustEnd) {
+    public boolean fill(MemorySegment mask, int[] endIds, boolean mustEnd) {
         if (mustEnd) {
             mask.fill((byte) 0);
         } else {
@@ -99,11 +100,17 @@ public final class ConstraintCursor {
             // Little-endian, as every machine this runs on: bit 32 of a long is bit 0 of the second int.
             MemorySegment.copy(words, 0, mask, ValueLayout.JAVA_LONG_UNALIGNED, 0, words.length);
         }
-        boolean mayEnd = mustEnd || accepts();
-        for (int id : endIds) {
-            int word = mask.getAtIndex(ValueLayout.JAVA_INT, id >>> 5);
-            mask.setAtIndex(ValueLayout.JAVA_INT, id >>> 5, mayEnd ? word | 1 << id : word & ~(1 << id));
+        if (mustEnd || accepts()) {
+            for (int id : endIds) {
+                mask.setAtIndex(ValueLayout.JAVA_INT, id >>> 5, mask.getAtIndex(ValueLayout.JAVA_INT, id >>> 5) | 1 << id);
+            }
         }
+        for (long i = 0; i < mask.byteSize() / 8; i++) {
+            if (mask.getAtIndex(ValueLayout.JAVA_LONG_UNALIGNED, i) != 0) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Bytes of a mask. */

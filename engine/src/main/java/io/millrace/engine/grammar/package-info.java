@@ -8,7 +8,8 @@
  * <p>Built of {@code automaton} (characters), {@code regex}, {@code json} (schemas) and {@code ebnf} (grammars) on {@code machine} (parts over bytes
  * and their stacks), seen by {@code mask} through a vocabulary.
  *
- * <p>Constraints come from clients: every size, depth and time has a bound, and what is beyond is refused.
+ * <p>Constraints come from clients: every size, depth and time has a bound. What is beyond is refused, or, where only the text shows it, offered less of;
+ * a text that nothing is left for ends with an error.
  *
  * <p>This package must not know requests, HTTP, tensors or model families.
  */

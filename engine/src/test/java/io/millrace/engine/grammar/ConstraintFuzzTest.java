@@ -7,6 +7,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.millrace.engine.grammar.json.SchemaOptions;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,10 +18,12 @@ import org.junit.jupiter.api.Test;
 
 /**
  * Property: no schema, expression or grammar, however mangled, does anything but compile or be refused, within a second of processor time;
- * and what compiles can be walked at random without an error or a dead end.
+ * and what compiles can be walked at random without an error or a dead end, with masks made in bounded processor time.
  */
 class ConstraintFuzzTest {
     private static final long LIMIT_NANOS = 1_000_000_000L;
+    private static final long MASK_NANOS = 250_000_000L;
+    private final MemorySegment mask = Arena.ofAuto().allocate(ConstraintCursor.maskBytes(256), 8);
     private final ConstraintCompiler compiler = Grammars.overBytes();
     private final Random random = new Random(2026);
     private int numCompiled;
@@ -30,6 +34,9 @@ class ConstraintFuzzTest {
             ConstraintCursor cursor = compiler.compile(spec).begin();
             numCompiled++;
             for (int step = 0; step < 60 && !cursor.isComplete(); step++) {
+                long before = ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime();
+                assertThat(cursor.fill(mask, new int[0]) || cursor.accepts()).as("a mask with nothing in it in %s", spec).isTrue();
+                assertThat(ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() - before).as("time for a mask of %s", spec).isLessThan(MASK_NANOS);
                 int from = random.nextInt(256);
                 int b = 0;
                 while (b < 256 && !cursor.advance(from + b & 0xFF)) {

@@ -63,7 +63,7 @@ public final class CharDfa implements CharMachine {
         }
         for (int id = 0; id < states.size(); id++) {
             int[] row = new int[partition.size()];
-            Fuel.spend(4L * row.length);
+            Fuel.spend(16 + 4L * row.length);
             for (int k = 0; k < row.length; k++) {
                 S to = source.step(states.get(id), partition.representative(k));
                 if (to == null) {
@@ -157,6 +157,7 @@ public final class CharDfa implements CharMachine {
 
             @Override
             public List<Integer> step(List<Integer> state, int c) {
+                Fuel.spend(parts.size());
                 Integer[] to = new Integer[parts.size()];
                 for (int i = 0; i < to.length; i++) {
                     to[i] = parts.get(i).step(state.get(i), c);
@@ -192,6 +193,7 @@ public final class CharDfa implements CharMachine {
 
             @Override
             public List<Integer> step(List<Integer> state, int c) {
+                Fuel.spend(parts.size());
                 List<Integer> to = new ArrayList<>();
                 boolean any = false;
                 for (int i = 0; i < parts.size(); i++) {

@@ -20,6 +20,11 @@ public final class Fuel {
         OF_THREAD.get().left = FULL;
     }
 
+    /** What this thread's compilation has spent so far: also, from above, the bytes of the tables it has made. */
+    public static long spent() {
+        return FULL - OF_THREAD.get().left;
+    }
+
     /** @throws GrammarException if there is not so much left */
     public static void spend(long units) {
         Fuel fuel = OF_THREAD.get();

@@ -28,6 +28,7 @@ public final class Partition {
         List<CharSet> distinct = sets.stream().distinct().toList();
         TreeSet<Integer> cuts = new TreeSet<>(List.of(0, 0xD800, 0xE000));
         for (CharSet set : distinct) {
+            Fuel.spend(10L * set.numRanges());
             for (int i = 0; i < set.numRanges(); i++) {
                 cuts.add(set.from(i));
                 cuts.add(set.to(i) + 1);
@@ -41,10 +42,15 @@ public final class Partition {
         }
         for (int s = 0; s < distinct.size(); s++) {
             CharSet set = distinct.get(s);
+            Fuel.spend(4L * set.numRanges());
             for (int r = 0; r < set.numRanges(); r++) {
+                int met = 0;
                 for (int i = Arrays.binarySearch(starts, set.from(r)); i < starts.length && starts[i] <= set.to(r); i++) {
                     signatures[i].set(s);
+                    met++;
                 }
+                // Signatures grow to as many bits as there are sets.
+                Fuel.spend(met * (2L + s / 512));
             }
         }
         int[] classes = new int[starts.length];

@@ -3,6 +3,7 @@ package io.millrace.engine.grammar.ebnf;
 import io.millrace.engine.grammar.GrammarException;
 import io.millrace.engine.grammar.automaton.CharSet;
 import io.millrace.engine.grammar.machine.Part;
+import io.millrace.engine.grammar.machine.TableBudget;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,7 +13,7 @@ public final class EbnfCompiler {
     private EbnfCompiler() {}
 
     /** @throws GrammarException where the grammar is malformed, left-recursive, derives nothing or is too large */
-    public static Part compile(String grammar, CharSet alphabet) {
+    public static Part compile(String grammar, CharSet alphabet, TableBudget budget) {
         Map<String, Expression> rules = GrammarParser.parse(grammar);
         Map<String, Integer> numbers = new HashMap<>();
         rules.keySet().forEach(name -> numbers.put(name, numbers.size()));
@@ -31,7 +32,7 @@ public final class EbnfCompiler {
         }
         RulePart[] parts = new RulePart[rules.size()];
         for (int i = 0; i < parts.length; i++) {
-            parts[i] = new RulePart(nfa, i, parts);
+            parts[i] = new RulePart(nfa, i, parts, budget);
         }
         return parts[root];
     }

@@ -2,6 +2,7 @@ package io.millrace.engine.grammar.ebnf;
 
 import io.millrace.engine.grammar.GrammarException;
 import io.millrace.engine.grammar.automaton.CharSet;
+import io.millrace.engine.grammar.automaton.Fuel;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Map;
@@ -38,6 +39,7 @@ final class RuleNfa {
         if (size == MAX_NODES) {
             throw new GrammarException("the grammar is larger than " + MAX_NODES + " automaton nodes when its repetitions are written out");
         }
+        Fuel.spend(20);
         if (size == set.length) {
             set = Arrays.copyOf(set, 2 * size);
             call = Arrays.copyOf(call, 2 * size);
@@ -154,6 +156,7 @@ final class RuleNfa {
         BitSet productive = new BitSet();
         for (boolean changed = true; changed;) {
             changed = false;
+            Fuel.spend(size);
             for (int end : ends) {
                 live.set(end);
             }
@@ -186,6 +189,12 @@ final class RuleNfa {
             return false;
         }
         return target[i] != NONE && live.get(target[i]) || target2[i] != NONE && live.get(target2[i]);
+    }
+
+    /** {@link #close} as a part of compiling. */
+    private void closeAtCost(BitSet nodes) {
+        close(nodes);
+        Fuel.spend(2L * nodes.cardinality() + nodes.length() / 64);
     }
 
     /** Adds what empty edges reach. */
@@ -224,7 +233,8 @@ final class RuleNfa {
                 first[r] = new BitSet();
                 BitSet nodes = new BitSet();
                 nodes.set(starts[r]);
-                close(nodes);
+                Fuel.spend(20);
+                closeAtCost(nodes);
                 for (int before = -1; before != nodes.cardinality();) {
                     before = nodes.cardinality();
                     for (int i = nodes.nextSetBit(0); i >= 0; i = nodes.nextSetBit(i + 1)) {
@@ -235,7 +245,7 @@ final class RuleNfa {
                             }
                         }
                     }
-                    close(nodes);
+                    closeAtCost(nodes);
                 }
                 if (nodes.get(ends[r]) && !nullable.get(r)) {
                     nullable.set(r);
@@ -247,6 +257,7 @@ final class RuleNfa {
             BitSet reached = (BitSet) first[r].clone();
             for (int before = -1; before != reached.cardinality();) {
                 before = reached.cardinality();
+                Fuel.spend((before + 1) * (1L + starts.length / 64));
                 for (int i = reached.nextSetBit(0); i >= 0; i = reached.nextSetBit(i + 1)) {
                     reached.or(first[i]);
                 }

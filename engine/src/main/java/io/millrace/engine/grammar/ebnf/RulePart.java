@@ -3,6 +3,7 @@ package io.millrace.engine.grammar.ebnf;
 import io.millrace.engine.grammar.automaton.CharMachine;
 import io.millrace.engine.grammar.automaton.CharSet;
 import io.millrace.engine.grammar.machine.Part;
+import io.millrace.engine.grammar.machine.TableBudget;
 import io.millrace.engine.grammar.machine.Utf8Steps;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -35,14 +36,17 @@ final class RulePart extends Part {
     private final RulePart[] rules;
     private final Map<BitSet, Integer> ids = new HashMap<>();
     private final List<Nodes> states = new ArrayList<>();
+    private final TableBudget budget;
     private final CharMachine characters = new Characters();
 
-    RulePart(RuleNfa nfa, int rule, RulePart[] rules) {
+    RulePart(RuleNfa nfa, int rule, RulePart[] rules, TableBudget budget) {
         this.nfa = nfa;
         this.rule = rule;
         this.rules = rules;
+        this.budget = budget;
     }
 
+    /** {@link CharMachine#DEAD}, which is {@link Part#DEAD}, if there is no memory for it. */
     private int state(BitSet seeds) {
         nfa.close(seeds);
         Integer known = ids.get(seeds);
@@ -51,6 +55,10 @@ final class RulePart extends Part {
         }
         int id = states.size();
         int[] readers = seeds.stream().filter(i -> nfa.set(i) != null && nfa.target(i) >= 0).toArray();
+        long numCalls = seeds.stream().filter(i -> nfa.call(i) >= 0 && nfa.target(i) >= 0).count();
+        if (!budget.take(300 + seeds.size() / 8 + 4L * readers.length + numCalls * (120 + seeds.size() / 8))) {
+            return CharMachine.DEAD;
+        }
         Nodes nodes = new Nodes(seeds.get(nfa.end(rule)), readers);
         ids.put(seeds, id);
         states.add(nodes);
@@ -123,7 +131,7 @@ final class RulePart extends Part {
 
     @Override
     public int cost(long state) {
-        return 1 + nodes(state).readers.length;
+        return 1 + nodes(state).readers.length / 2;
     }
 
     private final class Characters implements CharMachine {

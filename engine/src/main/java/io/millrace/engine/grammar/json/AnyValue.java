@@ -4,6 +4,7 @@ import io.millrace.engine.grammar.automaton.CharDfa;
 import io.millrace.engine.grammar.automaton.CharSet;
 import io.millrace.engine.grammar.machine.Part;
 import io.millrace.engine.grammar.machine.StringPart;
+import io.millrace.engine.grammar.machine.TableBudget;
 import io.millrace.engine.grammar.machine.TextPart;
 import io.millrace.engine.grammar.automaton.Partition;
 import java.util.ArrayList;
@@ -34,7 +35,7 @@ final class AnyValue extends Part {
 
     static Part object(Scalars scalars, int depth) {
         return new ObjectPart(new ObjectRules(scalars.keys, new Part[] {new AnyValue(scalars, depth + 1)},
-                new ObjectRules.Demands(new BitSet(), null, 0, ObjectRules.UNLIMITED, false, scalars.spaced)));
+                new ObjectRules.Demands(new BitSet(), null, 0, ObjectRules.UNLIMITED, false, scalars.spaced), new TableBudget()));
     }
 
     private static Part array(Scalars scalars, int depth) {

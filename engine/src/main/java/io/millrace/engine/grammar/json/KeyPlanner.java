@@ -4,6 +4,7 @@ import io.millrace.engine.grammar.GrammarException;
 import io.millrace.engine.grammar.automaton.CharDfa;
 import io.millrace.engine.grammar.automaton.CharMachine;
 import io.millrace.engine.grammar.automaton.CharSet;
+import io.millrace.engine.grammar.automaton.Fuel;
 import io.millrace.engine.grammar.automaton.Partition;
 import io.millrace.engine.grammar.automaton.TextTrie;
 import java.util.ArrayList;
@@ -184,6 +185,7 @@ final class KeyPlanner {
                 return null;
             }
             List<Integer> to = new ArrayList<>(state.size());
+            Fuel.spend(2L + state.size());
             int name = state.getFirst();
             to.add(name < 0 ? NO_NAME : trie.child(name, c));
             for (int i = 0; i < patterns.size(); i++) {

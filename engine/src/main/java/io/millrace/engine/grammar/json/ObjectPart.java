@@ -46,7 +46,8 @@ final class ObjectPart extends Part {
 
     @Override
     public long start() {
-        return state(START, 0, rules.first().id, 0);
+        Stage first = rules.first();
+        return first == null ? DEAD : state(START, 0, first.id, 0);
     }
 
     @Override
@@ -114,7 +115,10 @@ final class ObjectPart extends Part {
 
     @Override
     public long resume(long waiting, int result) {
-        return phase(waiting) == VALUE ? state(AFTER, 0, stage(waiting).id, 0)
-                : state(COLON, 0, rules.after(stage(waiting), result).id, result);
+        if (phase(waiting) == VALUE) {
+            return state(AFTER, 0, stage(waiting).id, 0);
+        }
+        Stage after = rules.after(stage(waiting), result);
+        return after == null ? DEAD : state(COLON, 0, after.id, result);
     }
 }

@@ -1,6 +1,7 @@
 package io.millrace.engine.grammar.json;
 
 import io.millrace.engine.grammar.machine.Part;
+import io.millrace.engine.grammar.machine.TableBudget;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -23,6 +24,7 @@ final class ObjectRules {
     record Demands(BitSet required, BitSet[] dependents, int min, int max, boolean ordered, boolean spaced) {}
 
     private final KeyClasses keys;
+    private final TableBudget budget;
     private final Part[] values;
     private final Demands demands;
     private final boolean counts;
@@ -30,7 +32,8 @@ final class ObjectRules {
     private final List<Stage> byId = new ArrayList<>();
 
     /** @param values by class; null = a key of this class is not allowed */
-    ObjectRules(KeyClasses keys, Part[] values, Demands demands) {
+    ObjectRules(KeyClasses keys, Part[] values, Demands demands, TableBudget budget) {
+        this.budget = budget;
         this.keys = keys;
         this.values = values;
         this.demands = demands;
@@ -57,9 +60,15 @@ final class ObjectRules {
         return byId.get(id);
     }
 
-    /** After a key of {@code keyClass}. */
+    /** After a key of {@code keyClass}, which is allowed; null if there is no memory for it. */
     Stage after(Stage stage, int keyClass) {
-        return stage(next(stage.key, keyClass));
+        StageKey next = next(stage.key, keyClass);
+        if (!demands.ordered || demands.dependents != null) {
+            return stage(next);
+        }
+        // In order, keys that are not required mean nothing once they are passed: stages are as many as keys, not as their subsets.
+        BitSet seen = demands.required.get(0, Math.min(next.last() + 1, keys.numNames()));
+        return stage(new StageKey(seen, next.last(), next.count()));
     }
 
     private StageKey next(StageKey key, int keyClass) {
@@ -76,6 +85,9 @@ final class ObjectRules {
     private Stage stage(StageKey key) {
         Stage known = stages.get(key);
         if (known == null) {
+            if (!budget.take(300 + keys.numClasses() + 2L * keys.dfa().numStates())) {
+                return null;
+            }
             boolean[] allowed = new boolean[keys.numClasses()];
             int firstMissing = firstMissing(key.seen());
             for (int k = 0; k < allowed.length; k++) {

@@ -8,7 +8,9 @@ import io.millrace.engine.grammar.automaton.CharSet;
 import io.millrace.engine.grammar.automaton.Fuel;
 import io.millrace.engine.grammar.automaton.Partition;
 import io.millrace.engine.grammar.machine.Part;
+import io.millrace.engine.grammar.machine.Machine;
 import io.millrace.engine.grammar.machine.StringPart;
+import io.millrace.engine.grammar.machine.TableBudget;
 import io.millrace.engine.grammar.machine.TextPart;
 import io.millrace.engine.grammar.machine.UnionPart;
 import java.util.ArrayList;
@@ -29,6 +31,7 @@ public final class SchemaCompiler {
 
     private final SchemaOptions options;
     private final CharSet alphabet;
+    private final TableBudget budget;
     private final Strings strings;
     private final SchemaReader reader;
     private final Map<Set<SchemaNode>, Conjunction> conjunctions = new HashMap<>();
@@ -37,7 +40,8 @@ public final class SchemaCompiler {
     private AnyValue.Scalars scalars;
     private Part anyValue;
 
-    private SchemaCompiler(SchemaReader reader, SchemaOptions options, CharSet alphabet) {
+    private SchemaCompiler(SchemaReader reader, SchemaOptions options, CharSet alphabet, TableBudget budget) {
+        this.budget = budget;
         this.options = options;
         this.alphabet = alphabet;
         this.strings = new Strings(alphabet);
@@ -49,10 +53,10 @@ public final class SchemaCompiler {
      * @param alphabet the characters that can be written
      * @throws GrammarException with the pointer to what is malformed, not supported, impossible or too large
      */
-    public static Part compile(JsonNode schema, SchemaOptions options, CharSet alphabet) {
+    public static Part compile(JsonNode schema, SchemaOptions options, CharSet alphabet, TableBudget budget) {
         SchemaDocument document = new SchemaDocument(schema);
         SchemaReader reader = new SchemaReader(document, schema, options);
-        return new SchemaCompiler(reader, options, alphabet).compile(document.root(options.inference() == SchemaOptions.Inference.NONE));
+        return new SchemaCompiler(reader, options, alphabet, budget).compile(document.root(options.inference() == SchemaOptions.Inference.NONE));
     }
 
     /** Any JSON object. */
@@ -242,7 +246,7 @@ public final class SchemaCompiler {
             dependents[numbers.get(name)] = bits;
         });
         return new ObjectRules(plan.keys(), values, new ObjectRules.Demands(required, dependents, plan.rule().min(), plan.rule().max(),
-                options.ordered(), options.spaced()));
+                options.ordered(), options.spaced()), budget);
     }
 
     private Part part(Conjunction conjunction) {
@@ -282,6 +286,12 @@ public final class SchemaCompiler {
             if (isProductive(plan)) {
                 all.add(object(plan));
             }
+        }
+        // An object or an array may have a space where it may go on: two stacks.
+        long stacks = all.stream().mapToInt(option -> option instanceof ObjectPart || option instanceof ArrayPart ? 2 : 1).sum();
+        if (stacks > Machine.MAX_STACKS) {
+            throw new GrammarException(conjunction.pointer, "has too many alternatives: " + all.size() + ", of which objects and arrays count twice; "
+                    + "at most " + Machine.MAX_STACKS + " can be told apart, so " + Machine.MAX_STACKS / 2 + " objects");
         }
         conjunction.part.setOptions(all);
         return conjunction.part;

@@ -15,17 +15,22 @@ import java.util.Set;
  * and each state exists once, and a step taken once is remembered. The idea of running grammars over the bytes of tokens is that of Willard
  * and Louf (arXiv 2307.09702); keeping persistent stacks that share their tails, of XGrammar (arXiv 2411.15100).
  *
- * <p>Bounds: a state keeps {@link #MAX_STACKS} stacks. Those beyond are given up, which takes texts away and never adds one, since
- * {@link Part} promises that each stack by itself can be completed. Memory of what was seen is dropped when it is full.
+ * <p>Bounds: a state keeps {@link #MAX_STACKS} stacks, and a step looks at {@link #MAX_LOOKED_AT}. Those beyond are given up, which takes
+ * texts away and never adds one; where none is left, nothing may follow. Memory of steps is dropped when it is full.
  *
  * <p>Thread-safe.
  */
 public final class Machine {
-    static final int MAX_STACKS = 256;
+    public static final int MAX_STACKS = 256;
     /** Stacks looked at for one step. */
-    private static final int MAX_LOOKED_AT = 20_000;
-    private static final int MAX_FRAMES = 100_000;
-    private static final int MAX_STATES = 10_000;
+    private static final int MAX_LOOKED_AT = 1024;
+    /** Of frames and states, as estimated from above. */
+    private static final long MAX_BYTES = 8L << 20;
+    /** Of a look, in units of a table look-up. */
+    private static final int LOOK_COST = 16;
+    private static final int FRAME_BYTES = 150;
+    private static final int STATE_BYTES = 1800;
+    private static final int STACK_BYTES = 16;
 
     private record FrameKey(Part part, long state, Frame parent) {}
 
@@ -36,9 +41,11 @@ public final class Machine {
     private final Map<StateKey, State> states = new HashMap<>();
     private final Closure closure = new Closure();
     private long numFrames;
+    private volatile long bytes;
     private volatile long work;
     private volatile int generation;
     private State start;
+    private boolean opensTooWide;
 
     public Machine(Part root) {
         this.root = root;
@@ -49,9 +56,21 @@ public final class Machine {
         if (start == null) {
             closure.reset();
             closure.add(frame(root, root.start(), null));
-            start = closure.toState();
+            State first = closure.toState();
+            opensTooWide = closure.cut;
+            start = first;
         }
         return start;
+    }
+
+    /** Whether {@link #start} has given stacks up. */
+    public synchronized boolean opensTooWide() {
+        return start() != State.DEAD && opensTooWide;
+    }
+
+    /** What it remembers, about. Any thread. */
+    public long bytes() {
+        return bytes;
     }
 
     long work() {
@@ -69,7 +88,7 @@ public final class Machine {
             }
         }
         State to = closure.toState();
-        work += cost + 4L * closure.lookedAt;
+        work += cost + (long) LOOK_COST * closure.lookedAt;
         return to;
     }
 
@@ -77,9 +96,11 @@ public final class Machine {
         return generation;
     }
 
-    /** Walks that are under way keep what they need. */
+    /** Walks that are under way keep what they need: their states are cut off from those that nobody else needs. */
     private void forget() {
+        states.values().forEach(State::forget);
         frames.clear();
+        bytes = 0;
         states.clear();
         start = null;
         generation++;
@@ -89,13 +110,18 @@ public final class Machine {
         FrameKey key = new FrameKey(part, state, parent);
         Frame known = frames.get(key);
         if (known == null) {
-            if (frames.size() >= MAX_FRAMES) {
-                forget();
-            }
+            remember(FRAME_BYTES);
             known = new Frame(part, state, parent, numFrames++);
             frames.put(key, known);
         }
         return known;
+    }
+
+    private void remember(long more) {
+        if (bytes + more > MAX_BYTES) {
+            forget();
+        }
+        bytes += more;
     }
 
     /** What follows from a set of stacks without reading: pieces that are over give way to those that wait, and calls are entered. */
@@ -105,19 +131,24 @@ public final class Machine {
         private final ArrayList<Frame> stacks = new ArrayList<>();
         private boolean accepts;
         private int lookedAt;
+        private boolean cut;
 
         void reset() {
             seen.clear();
             stacks.clear();
             accepts = false;
             lookedAt = 0;
+            cut = false;
         }
 
         void add(Frame frame) {
             toLookAt.add(frame);
             while (!toLookAt.isEmpty()) {
                 Frame next = toLookAt.poll();
-                if (lookedAt < MAX_LOOKED_AT && seen.add(next)) {
+                if (lookedAt >= MAX_LOOKED_AT) {
+                    cut = true;
+                    toLookAt.clear();
+                } else if (seen.add(next)) {
                     lookedAt++;
                     lookAt(next);
                 }
@@ -140,11 +171,15 @@ public final class Machine {
                     }
                 }
             }
-            for (int k = 0; k < part.numCalls(frame.state); k++) {
+            for (int k = 0; k < part.numCalls(frame.state) && toLookAt.size() <= MAX_LOOKED_AT; k++) {
                 Part callee = part.callee(frame.state, k);
                 long waiting = part.waiting(frame.state, k);
+                long first = callee.start();
+                if (waiting == Part.DEAD || first == Part.DEAD) {
+                    continue;
+                }
                 Frame parent = part.endsWithCall(waiting) ? frame.parent : frame(part, waiting, frame.parent);
-                toLookAt.add(frame(callee, callee.start(), parent));
+                toLookAt.add(frame(callee, first, parent));
             }
         }
 
@@ -156,13 +191,12 @@ public final class Machine {
             Frame[] kept = stacks.toArray(new Frame[0]);
             if (kept.length > MAX_STACKS) {
                 kept = Arrays.copyOf(kept, MAX_STACKS);
+                cut = true;
             }
             StateKey key = new StateKey(List.of(kept), accepts);
             State known = states.get(key);
             if (known == null) {
-                if (states.size() >= MAX_STATES) {
-                    forget();
-                }
+                remember(STATE_BYTES + (long) STACK_BYTES * kept.length);
                 known = new State(Machine.this, kept, accepts, generation);
                 states.put(key, known);
             }

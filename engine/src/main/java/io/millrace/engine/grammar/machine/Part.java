@@ -4,15 +4,15 @@ package io.millrace.engine.grammar.machine;
  * One piece of a constraint: an automaton over bytes that may hand over to other pieces and wait for them, as the rules of a recursive
  * transition network do (Woods, CACM 13(10), 1970). Its states are numbers whose meaning is its own.
  *
- * <p>Contract: from every state that a step, a call or a resumption gives, the piece can be completed. So whoever walks never meets a dead
- * end, and any of several walks at once can be given up without making the others wrong.
+ * <p>Contract: from every state that a step, a call or a resumption gives, the piece can be completed, unless its memory is full
+ * ({@link TableBudget}): then more and more is {@link #DEAD}. Any of several walks at once can be given up without making the others wrong.
  *
  * <p>Parts are used under the lock of the {@link Machine} they belong to; one that is shared by machines has no mutable state.
  */
 public abstract class Part {
     public static final long DEAD = -1;
 
-    /** The state at the beginning. */
+    /** The state at the beginning, or {@link #DEAD} without memory for it. */
     public abstract long start();
 
     /** The state after byte {@code b} (0 to 255), or {@link #DEAD}. */
@@ -34,7 +34,7 @@ public abstract class Part {
         throw new IndexOutOfBoundsException(k);
     }
 
-    /** The state in which this piece waits for it. */
+    /** The state in which this piece waits for it, or {@link #DEAD} without memory for it. */
     public long waiting(long state, int k) {
         throw new IndexOutOfBoundsException(k);
     }

@@ -13,7 +13,7 @@ public final class State {
     /** Of the machine's memory; what is older learns nothing more, so that it can be forgotten. */
     private final int generation;
     /** Successors by high and low half of the byte, filled in as they are asked for; races only cost a second look. */
-    private final State[][] next = new State[16][];
+    private volatile State[][] next = new State[16][];
 
     State(Machine machine, Frame[] stacks, boolean accepts, int generation) {
         this.generation = generation;
@@ -47,13 +47,22 @@ public final class State {
         if (machine.generation() != generation) {
             return to;
         }
-        State[] row = next[b >>> 4];
+        State[][] rows = next;
+        State[] row = rows[b >>> 4];
         if (row == null) {
             row = new State[16];
-            next[b >>> 4] = row;
+            rows[b >>> 4] = row;
         }
         row[b & 15] = to;
         return to;
+    }
+
+    public boolean isOf(Machine owner) {
+        return machine == owner;
+    }
+
+    void forget() {
+        next = new State[16][];
     }
 
     /** Whether texts of safe characters of any length may follow, whatever else may. */

@@ -10,8 +10,10 @@ import java.util.Arrays;
  * depend on context is XGrammar's idea (arXiv 2411.15100). Stateless but for a stack; one thread at a time.
  */
 final class MaskBuilder {
-    /** Units of work (steps of stacks) for one mask, some milliseconds. Beyond it tokens are missing, none is wrong. */
+    /** Units of work (steps of stacks) for one mask's walk, some milliseconds. Beyond it tokens are missing, none is wrong. */
     private static final long MAX_WORK = 150_000;
+    /** For single bytes after a walk that was given up. */
+    private static final long MAX_MORE_WORK = 50_000;
 
     private final ByteVocabulary vocabulary;
     private final State[] path = new State[129];
@@ -47,6 +49,9 @@ final class MaskBuilder {
             while (node < trie.numNodes()) {
                 int depth = trie.depth(node);
                 State to = path[depth - 1].step(trie.label(node));
+                if (state.work() > limit) {
+                    return false;
+                }
                 if (to == State.DEAD) {
                     node = trie.end(node);
                     continue;
@@ -57,9 +62,6 @@ final class MaskBuilder {
                     mask[id >>> 6] |= 1L << id;
                 }
                 node++;
-                if ((node & 63) == 0 && state.work() > limit) {
-                    return false;
-                }
             }
             return true;
         } finally {
@@ -67,9 +69,11 @@ final class MaskBuilder {
         }
     }
 
-    /** What can go on can go on by one byte. */
+    /** What can go on can go on by one byte; those that most texts are made of come first. */
     private void addSingleBytes(State state, long[] mask) {
-        for (int b = 0; b < 256; b++) {
+        long limit = state.work() + MAX_MORE_WORK;
+        for (int i = 0; i < 256 && state.work() <= limit; i++) {
+            int b = i + ' ' & 0xFF;
             int id = vocabulary.single(b);
             if (id >= 0 && state.step(b) != State.DEAD) {
                 mask[id >>> 6] |= 1L << id;
