@@ -10,6 +10,6 @@ public enum FinishReason {
     ABORT,
     /** Its deadline passed, or can no longer be met. */
     TIMEOUT,
-    /** The engine failed. */
+    /** The engine failed, or found that this sequence cannot go on ({@link io.millrace.engine.Sequence#failure}). */
     ERROR
 }
