@@ -4,6 +4,7 @@ import io.millrace.engine.grammar.GrammarException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -290,11 +291,11 @@ public final class CharDfa implements CharMachine {
     }
 
     /** @param targets which states count; null = all */
-    public boolean stepsWithin(int state, int from, int to, boolean[] targets) {
+    public boolean stepsWithin(int state, int from, int to, BitSet targets) {
         int[] row = next[state];
         for (int i = partition.indexOf(from); i < partition.numRanges() && partition.start(i) <= to; i++) {
             int id = partition.classAt(i);
-            if (id >= 0 && row[id] != DEAD && (targets == null || targets[row[id]])) {
+            if (id >= 0 && row[id] != DEAD && (targets == null || targets.get(row[id]))) {
                 return true;
             }
         }

@@ -85,7 +85,7 @@ final class ObjectRules {
     private Stage stage(StageKey key) {
         Stage known = stages.get(key);
         if (known == null) {
-            if (!budget.take(300 + keys.numClasses() + 2L * keys.dfa().numStates())) {
+            if (!budget.take(300 + keys.numClasses() + keys.dfa().numStates() / 8)) {
                 return null;
             }
             boolean[] allowed = new boolean[keys.numClasses()];

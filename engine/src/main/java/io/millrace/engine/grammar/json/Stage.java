@@ -5,6 +5,7 @@ import io.millrace.engine.grammar.automaton.CharMachine;
 import io.millrace.engine.grammar.machine.Part;
 import io.millrace.engine.grammar.machine.StringPart;
 import java.util.ArrayDeque;
+import java.util.BitSet;
 
 /** How far an object is: what it has, and so which keys may follow. Immutable but for its key part, which is made when first asked for. */
 final class Stage {
@@ -40,30 +41,26 @@ final class Stage {
     /** The key automaton cut down to the states from which an allowed key can be reached. */
     private final class Keys implements CharMachine {
         private final CharDfa dfa = rules.keys().dfa();
-        private final boolean[] live = new boolean[dfa.numStates()];
+        private final BitSet live = new BitSet(dfa.numStates());
         private final boolean whole;
 
         Keys() {
             ArrayDeque<Integer> work = new ArrayDeque<>();
-            for (int s = 0; s < live.length; s++) {
+            for (int s = 0; s < dfa.numStates(); s++) {
                 if (accepts(s)) {
-                    live[s] = true;
+                    live.set(s);
                     work.add(s);
                 }
             }
             while (!work.isEmpty()) {
                 for (int s : rules.keys().before()[work.poll()]) {
-                    if (!live[s]) {
-                        live[s] = true;
+                    if (!live.get(s)) {
+                        live.set(s);
                         work.add(s);
                     }
                 }
             }
-            boolean all = true;
-            for (boolean one : live) {
-                all &= one;
-            }
-            whole = all;
+            whole = live.cardinality() == dfa.numStates();
         }
 
         @Override
@@ -74,7 +71,7 @@ final class Stage {
         @Override
         public int step(int state, int c) {
             int to = dfa.step(state, c);
-            return to == DEAD || live[to] ? to : DEAD;
+            return to == DEAD || live.get(to) ? to : DEAD;
         }
 
         @Override
