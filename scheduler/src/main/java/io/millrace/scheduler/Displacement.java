@@ -7,10 +7,14 @@ import java.util.Arrays;
  * it would have room, and not who was preempted and has done nothing new since, or urgent arrivals could keep one from ever getting
  * further. Such a one runs, so the urgent request waits for no more than the steps in which it computes again what it had, and one.
  *
- * <p>Counted anew in every step, run by run: blocks with the same holders lie next to each other in all their tables, so many requests with
- * one long prefix cost a few looks each. Owned by the engine thread; allocates nothing after construction.
+ * <p>Counted run by run: blocks with the same holders lie next to each other in all their tables, so many requests with one long prefix cost
+ * a few looks each. Who did not fit is counted for again as soon as who runs, or who of them may be displaced, has changed: what the others
+ * hold and still need becomes less only so, or when one of them takes over what another has computed, which is seen
+ * {@link KvAllocator#STEPS_PER_LOOK} steps later at most. Owned by the engine thread; allocates nothing after construction.
  */
 final class Displacement {
+    private static final long NOBODY = Long.MIN_VALUE;
+
     private final QueueOrder order;
     private final KvAllocator kv;
     private final RunningList running;
@@ -18,6 +22,11 @@ final class Displacement {
     private final RequestState[] victims;
     /** By the first block of a run, how many of the victims hold it; all zero between calls. */
     private final int[] numGiven;
+    /** The number of the request that last did not fit, or NOBODY; the blocks it needed; who ran, and who of them could be displaced: a hash. */
+    private long unfit = NOBODY;
+    private int unfitNeeds;
+    private long unfitBeside;
+    private int stepsToNextCount;
 
     Displacement(QueueOrder order, KvAllocator kv, RunningList running, int maxRunning) {
         this.order = order;
@@ -34,15 +43,18 @@ final class Displacement {
         }
         int count = 0;
         int promised = 0;
+        long beside = 0;
         for (int i = running.size() - 1; i >= 0; i--) {
             RequestState r = running.get(i);
-            if (order.mayDisplace(request, r) && !kv.isLending(r) && !r.hasYetToProgress()) {
+            boolean mayDisplace = order.mayDisplace(request, r) && !kv.isLending(r) && !r.hasYetToProgress();
+            beside = (beside + 2 * r.id() + (mayDisplace ? 1 : 0)) * 0x9E3779B97F4A7C15L;
+            if (mayDisplace) {
                 victims[count++] = r;
             } else {
                 promised += kv.numMissing(r, r.numTokensToCompute());
             }
         }
-        boolean enough = count > 0 && fitsWithout(count, request, promised + kv.headroom(running.size() - count));
+        boolean enough = count > 0 && fitsWithout(count, request, promised + kv.headroom(running.size() - count), beside);
         RequestState victim = enough ? victims[0] : null;
         if (enough) {
             // What it shared when it last did not fit may be out of date.
@@ -56,7 +68,7 @@ final class Displacement {
      * Whether {@link KvAllocator#fits} would hold had the first {@code count} victims given back their blocks. A block that several hold is
      * free only when the last of them has given it back, and serves {@code request} for nothing only while another holds it.
      */
-    private boolean fitsWithout(int count, RequestState request, int numReserved) {
+    private boolean fitsWithout(int count, RequestState request, int numReserved, long beside) {
         // What is not indexed has one holder.
         long missing = (long) kv.numNeeded(request) + numReserved - kv.numFree();
         long shared = 0;
@@ -71,26 +83,22 @@ final class Displacement {
         if (missing > shared + reusable) {
             return false;
         }
+        if (unfit == request.id() && unfitBeside == beside && unfitNeeds <= kv.numNeeded(request) && stepsToNextCount-- > 0) {
+            return false;
+        }
         int numCounted = 0;
         while (missing > 0 && numCounted < count) {
             missing -= give(victims[numCounted++]);
         }
-        boolean fits = missing <= 0 || missing <= reusable && sharesWithout(request, missing);
+        boolean fits = missing <= 0 || missing <= reusable && missing <= kv.countShared(request, numGiven);
         for (int i = 0; i < numCounted; i++) {
             takeBack(victims[i]);
         }
+        unfit = fits ? NOBODY : request.id();
+        unfitBeside = beside;
+        unfitNeeds = kv.numNeeded(request);
+        stepsToNextCount = KvAllocator.STEPS_PER_LOOK;
         return fits;
-    }
-
-    /** Whether others than the victims hold {@code missing} blocks of its prefix; as seldom looked at as in {@link KvAllocator#fits}. */
-    private boolean sharesWithout(RequestState request, long missing) {
-        if (request.stepsToNextLookWithout > 0 && missing > request.numSharedWithout) {
-            request.stepsToNextLookWithout--;
-            return false;
-        }
-        request.stepsToNextLookWithout = KvAllocator.STEPS_PER_LOOK;
-        request.numSharedWithout = kv.countShared(request, numGiven);
-        return missing <= request.numSharedWithout;
     }
 
     /** @return indexed blocks of {@code victim} that nobody holds but it and those before it */

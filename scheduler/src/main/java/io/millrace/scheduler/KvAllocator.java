@@ -141,7 +141,14 @@ final class KvAllocator {
         if (numHolders(request, 0) == count) {
             return 0;
         }
-        int before = 0;
+        // From behind in doubling strides: what a request has for itself is mostly short.
+        int stride = 1;
+        int before = k - 1;
+        while (before > 0 && numHolders(request, before) == count) {
+            k = before;
+            stride *= 2;
+            before = Math.max(0, k - stride);
+        }
         while (k - before > 1) {
             int middle = before + k >>> 1;
             if (numHolders(request, middle) == count) {

@@ -78,9 +78,6 @@ final class RequestState implements RequestHandle, RequestTimeline {
     /** While it waits: blocks of its prefix that running requests held when it was last looked at. */
     int numSharedBlocks;
     int stepsToNextLook;
-    /** The same without those it may displace. */
-    int numSharedWithout;
-    int stepsToNextLookWithout;
 
     /** The first of several requests for the same prompt, which computes it for all; null for that one and for requests that are alone. */
     private RequestState leader;
@@ -149,7 +146,6 @@ final class RequestState implements RequestHandle, RequestTimeline {
         numPreemptions++;
         numComputedAtPreemption = sequence.numComputedTokens();
         stepsToNextLook = 0;
-        stepsToNextLookWithout = 0;
     }
 
     /** Whether it was preempted and has since done nothing that it had not done before. */
