@@ -53,6 +53,10 @@ final class GenerationRoutes {
         this.memory = new AnswerMemory(config.answerMemoryBytes());
     }
 
+    long heldBodyBytes() {
+        return intake.heldBytes();
+    }
+
     void completions(Exchange exchange) {
         answer(exchange, parser::completion);
     }

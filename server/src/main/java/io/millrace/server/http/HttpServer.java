@@ -28,10 +28,13 @@ public final class HttpServer implements AutoCloseable {
     private final GenerationService service;
     private final HttpServerConfig config;
     private final Deadlines deadlines;
+    private final GenerationRoutes generation;
     private final AtomicBoolean closed = new AtomicBoolean();
 
-    private HttpServer(WebServer server, GenerationService service, HttpServerConfig config, Deadlines deadlines) {
+    private HttpServer(WebServer server, GenerationService service, HttpServerConfig config, Deadlines deadlines,
+            GenerationRoutes generation) {
         this.deadlines = deadlines;
+        this.generation = generation;
         this.server = server;
         this.service = service;
         this.config = config;
@@ -107,7 +110,12 @@ public final class HttpServer implements AutoCloseable {
                         .any(routes))
                 .build()
                 .start();
-        return new HttpServer(server, service, config, deadlines);
+        return new HttpServer(server, service, config, deadlines, generation);
+    }
+
+    /** Bytes of request bodies held now, for tests. */
+    long heldBodyBytes() {
+        return generation.heldBodyBytes();
     }
 
     /** Connections with a deadline, for tests. */

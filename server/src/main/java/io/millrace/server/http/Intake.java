@@ -64,6 +64,11 @@ final class Intake {
         }
     }
 
+    /** Of all bodies that are being read or parsed now. */
+    long heldBytes() {
+        return bytes.get();
+    }
+
     Body open() {
         return new Body();
     }
