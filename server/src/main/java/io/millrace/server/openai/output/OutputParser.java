@@ -24,9 +24,7 @@ public abstract class OutputParser {
 
             @Override
             public void append(String text, OutputSink sink) {
-                if (!text.isEmpty()) {
-                    sink.content(text);
-                }
+                emit(text, sink);
             }
 
             @Override
@@ -127,6 +125,22 @@ public abstract class OutputParser {
         String text = space.toString();
         space.setLength(0);
         return text;
+    }
+
+    /** How many characters of white space {@link #in} begins with. */
+    final int leadingSpace() {
+        int i = 0;
+        while (i < in.length() && Character.isWhitespace(in.charAt(i))) {
+            i++;
+        }
+        return i;
+    }
+
+    /** Passes {@code text} on as content, if there is any. */
+    static void emit(String text, OutputSink sink) {
+        if (!text.isEmpty()) {
+            sink.content(text);
+        }
     }
 
     private static int trimmedLength(CharSequence text, int length) {

@@ -37,10 +37,7 @@ final class ReasoningParser extends OutputParser {
     }
 
     private boolean start() {
-        int i = 0;
-        while (i < in.length() && Character.isWhitespace(in.charAt(i))) {
-            i++;
-        }
+        int i = leadingSpace();
         if (i == in.length()) {
             return false;
         }
@@ -73,14 +70,6 @@ final class ReasoningParser extends OutputParser {
             at = At.AFTER;
         }
         return end >= 0;
-    }
-
-    private int leadingSpace() {
-        int i = 0;
-        while (i < in.length() && Character.isWhitespace(in.charAt(i))) {
-            i++;
-        }
-        return i;
     }
 
     private boolean after() {

@@ -42,10 +42,7 @@ final class ToolCallParser extends OutputParser {
     }
 
     private boolean start() {
-        int i = 0;
-        while (i < in.length() && Character.isWhitespace(in.charAt(i))) {
-            i++;
-        }
+        int i = leadingSpace();
         if (i == in.length()) {
             return false;
         }
@@ -221,12 +218,6 @@ final class ToolCallParser extends OutputParser {
         }
         if (at == At.CONTENT) {
             emit(takeSpace() + take(in.length()), sink);
-        }
-    }
-
-    private static void emit(String text, OutputSink sink) {
-        if (!text.isEmpty()) {
-            sink.content(text);
         }
     }
 }

@@ -213,10 +213,4 @@ final class XmlToolCallParser extends OutputParser {
             default -> sink.callBreaks(written + take(in.length()));
         }
     }
-
-    private static void emit(String text, OutputSink sink) {
-        if (!text.isEmpty()) {
-            sink.content(text);
-        }
-    }
 }
