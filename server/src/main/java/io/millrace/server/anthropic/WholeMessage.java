@@ -29,9 +29,7 @@ public final class WholeMessage extends SingleAnswer implements Answer.Whole {
 
     @Override
     public void await() {
-        while (!isDone() && !isClientGone()) {
-            advance(Long.MAX_VALUE);
-        }
+        advanceToTheEnd();
     }
 
     @Override

@@ -46,12 +46,11 @@ public abstract class SingleAnswer implements OutputSink {
         return generation.poll(nanos, listener);
     }
 
-    protected final boolean isDone() {
-        return generation.isDone();
-    }
-
-    protected final boolean isClientGone() {
-        return generation.isClientGone();
+    /** Delivers all, until the answer is complete or the client is gone. */
+    protected final void advanceToTheEnd() {
+        while (!generation.isDone() && !generation.isClientGone()) {
+            advance(Long.MAX_VALUE);
+        }
     }
 
     protected final String model() {

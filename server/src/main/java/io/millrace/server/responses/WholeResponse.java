@@ -12,9 +12,7 @@ public final class WholeResponse extends ResponseParts implements Answer.Whole {
 
     @Override
     public void await() {
-        while (!isDone() && !isClientGone()) {
-            advance(Long.MAX_VALUE);
-        }
+        advanceToTheEnd();
     }
 
     @Override

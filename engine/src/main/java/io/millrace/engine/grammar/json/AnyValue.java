@@ -2,6 +2,7 @@ package io.millrace.engine.grammar.json;
 
 import io.millrace.engine.grammar.automaton.CharDfa;
 import io.millrace.engine.grammar.automaton.CharSet;
+import io.millrace.engine.grammar.machine.AlternativesPart;
 import io.millrace.engine.grammar.machine.Part;
 import io.millrace.engine.grammar.machine.StringPart;
 import io.millrace.engine.grammar.machine.TableBudget;
@@ -12,7 +13,7 @@ import java.util.BitSet;
 import java.util.List;
 
 /** Any JSON value at all, arrays and objects to {@link #MAX_DEPTH} levels inside each other. Levels are made as they are entered. */
-final class AnyValue extends Part {
+final class AnyValue extends AlternativesPart {
     static final int MAX_DEPTH = 32;
 
     private final Scalars scalars;
@@ -42,7 +43,8 @@ final class AnyValue extends Part {
         return new ArrayPart(new Part[0], new AnyValue(scalars, depth + 1), 0, ArrayPart.UNLIMITED, scalars.spaced);
     }
 
-    private List<Part> options() {
+    @Override
+    protected List<Part> options() {
         if (options == null) {
             List<Part> all = new ArrayList<>(List.of(scalars.string, scalars.number, scalars.words));
             if (depth < MAX_DEPTH) {
@@ -52,45 +54,5 @@ final class AnyValue extends Part {
             options = all;
         }
         return options;
-    }
-
-    @Override
-    public long start() {
-        return 0;
-    }
-
-    @Override
-    public long step(long state, int b) {
-        return DEAD;
-    }
-
-    @Override
-    public boolean accepts(long state) {
-        return false;
-    }
-
-    @Override
-    public boolean continues(long state) {
-        return false;
-    }
-
-    @Override
-    public int numCalls(long state) {
-        return options().size();
-    }
-
-    @Override
-    public Part callee(long state, int k) {
-        return options().get(k);
-    }
-
-    @Override
-    public long waiting(long state, int k) {
-        return 1;
-    }
-
-    @Override
-    public boolean endsWithCall(long waiting) {
-        return true;
     }
 }
